@@ -1,0 +1,1 @@
+"""From the words typed to a Request, and from results to what is shown."""

@@ -1,0 +1,462 @@
+"""Containers on disk, and the truth about their state.
+
+    containers/ID/record.json   what the container is; written once, changed by rename
+    containers/ID/spec.json     its OCI runtime configuration
+    containers/ID/exit          how it ended, by the monitor
+    names/NAME                  the id, made by link(2): a name is taken or it isn't
+    RUNROOT/containers/ID/      alive (the lock), started, health, control: gone at reboot
+
+No process has to be asked: the lock ``alive`` is held for as long as the monitor lives, and
+the kernel frees it however that ends (docs/monitor.md, "Reading the state").
+"""
+
+import os
+
+from rootless.errors import RlError
+from rootless.kernel import files
+from rootless.model import jsontext
+
+VERSION = 1
+# What the engine makes for each container, under files/ of its directory; in a recorded spec
+# the place is this word, so that no record holds a path of the store.
+FILES = "rl-files:"
+_LIMIT = 16 << 20
+_LEAVING = 250  # looks, 20 ms apart, at a monitor that only has to leave
+_NAME_START = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+_NAME_REST = _NAME_START | frozenset("_.-")
+
+
+class NoContainer(RlError):
+    """no container has the name or id {0!r}"""
+
+    hint = "rl ps -a lists the containers"
+
+
+class Ambiguous(RlError):
+    """{0!r} is the beginning of more than one container's id"""
+
+    hint = "type more of the id, or use the name: rl ps -a"
+
+
+class BadName(RlError):
+    """{0!r} cannot be a container's name"""
+
+    hint = ("up to 255 letters, digits, '_', '.' and '-' are allowed, the first one a letter or"
+            " a digit")
+
+
+class NameTaken(RlError):
+    """the name {0!r} is in use by the container {1}"""
+
+    hint = "remove it with: rl rm {0}, or use --replace"
+
+
+class Damaged(RlError):
+    """the record of container {0} is damaged: {1}"""
+
+    hint = "remove it with: rl rm -f {0}"
+
+
+def new_id():
+    """A new container id: 64 hexadecimal digits."""
+    return os.urandom(32).hex()
+
+
+def check_name(name):
+    """Raise BadName unless ``name`` may name a container."""
+    if not 0 < len(name) < 256 or name[0] not in _NAME_START or not set(name) <= _NAME_REST:
+        raise BadName(name)
+
+
+def directory(engine, container_id):
+    """The durable directory of a container (absolute str)."""
+    return f"{engine.config.root}/containers/{container_id}"
+
+
+def run_directory(engine, container_id):
+    """The directory of a container that a reboot empties (absolute str).
+
+    The link ``run`` in its durable directory leads there: a login by another way (cron, su)
+    may have another runtime directory and must see the same life lock.
+    """
+    try:
+        return os.readlink(f"{directory(engine, container_id)}/run")
+    except OSError:
+        return own_run_directory(engine, container_id)
+
+
+def own_run_directory(engine, container_id):
+    """Where this session would put it."""
+    return f"{engine.runroot}/containers/{container_id}"
+
+
+def drop_run_directory(run_dir):
+    """Delete a container's runtime directory."""
+    for name in ("control", "started", "paused", "health", "alive"):
+        try:
+            os.unlink(f"{run_dir}/{name}")
+        except FileNotFoundError:
+            pass
+    try:
+        os.rmdir(run_dir)
+    except FileNotFoundError:
+        pass
+    except OSError:
+        from rootless.kernel.tree import remove_tree
+
+        above = os.open(os.path.dirname(run_dir), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            remove_tree(above, os.path.basename(run_dir))
+        finally:
+            os.close(above)
+
+
+def move_here(engine, container_id):
+    """Let a container that isn't running be started with this session's runtime directory."""
+    wanted = own_run_directory(engine, container_id)
+    link = f"{directory(engine, container_id)}/run"
+    before = run_directory(engine, container_id)
+    if before != wanted:
+        try:
+            os.symlink(wanted, f"{link}.{os.getpid()}")
+        except FileNotFoundError:
+            raise NoContainer(container_id) from None
+        os.rename(f"{link}.{os.getpid()}", link)
+        drop_run_directory(before)
+
+
+# --- names ---------------------------------------------------------------------------------
+
+
+def reserve_name(engine, name, container_id):
+    """Give ``name`` to the container, or raise NameTaken."""
+    names = f"{engine.config.root}/names"
+    os.makedirs(names, 0o700, exist_ok=True)
+    for _ in range(8):
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            made = os.open(f"{names}/.{container_id}", flags, 0o600)
+            os.write(made, container_id.encode())
+            os.close(made)
+            os.link(f"{names}/.{container_id}", f"{names}/{name}")
+            return
+        except FileExistsError:
+            holder = name_holder(engine, name)
+            if holder and os.path.isdir(directory(engine, holder)):
+                raise NameTaken(name, holder[:12]) from None
+            _unlink(f"{names}/{name}")
+        finally:
+            _unlink(f"{names}/.{container_id}")
+    raise NameTaken(name, "another rl")
+
+
+def release_name(engine, name, container_id):
+    """Take the name back, if it is still this container's."""
+    if name_holder(engine, name) == container_id:
+        _unlink(f"{engine.config.root}/names/{name}")
+
+
+def name_holder(engine, name):
+    """The id of the container that has ``name``; None if nobody has."""
+    if "/" in name or name.startswith("."):
+        return None
+    try:
+        with open(f"{engine.config.root}/names/{name}", "rb", 0) as file:
+            return file.read(128).decode("ascii", "replace") or None
+    except OSError:
+        return None
+
+
+def _unlink(path):
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+# --- records -------------------------------------------------------------------------------
+
+
+def create(engine, record, spec):
+    """Write a new container; it becomes visible whole, by one rename."""
+    containers = f"{engine.config.root}/containers"
+    draft = f"{containers}/.new-{record['id']}"
+    os.makedirs(containers, 0o700, exist_ok=True)
+    here = _locked_draft(draft)
+    try:
+        write(here, "record.json", record)
+        write(here, "spec.json", spec)
+        for name in ("root", "files"):
+            os.mkdir(name, 0o700, dir_fd=here)
+        os.symlink(own_run_directory(engine, record["id"]), "run", dir_fd=here)
+        os.rename(draft, directory(engine, record["id"]))
+    finally:
+        os.close(here)
+
+
+def _locked_draft(path):
+    """Make a directory whose lock tells those who sweep that somebody is at work in it."""
+    while True:
+        os.mkdir(path, 0o700)
+        try:
+            here = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue  # swept before it could be locked
+        files.lock(here)
+        if os.fstat(here).st_nlink:
+            return here
+        os.close(here)
+
+
+def write(directory_fd, name, value, sync=False):
+    """Replace the JSON file ``name``."""
+    files.write_atomic(directory_fd, name, jsontext.dumps(value).encode(), sync=sync)
+
+
+def update(engine, record, sync=True):
+    """Write a changed record."""
+    here = _open(engine, record["id"])
+    try:
+        write(here, "record.json", record, sync)
+    finally:
+        os.close(here)
+
+
+def make_durable(engine, container_id):
+    """Let the container survive a power cut: sync its files and their directories."""
+    here = _open(engine, container_id)
+    try:
+        for name in ("record.json", "spec.json"):
+            descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=here)
+            os.fsync(descriptor)
+            os.close(descriptor)
+        os.fsync(here)
+    except FileNotFoundError:
+        raise NoContainer(container_id) from None  # removed meanwhile
+    finally:
+        os.close(here)
+    for name in ("containers", "names"):
+        above = os.open(f"{engine.config.root}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        os.fsync(above)
+        os.close(above)
+
+
+def _open(engine, container_id):
+    try:
+        return os.open(directory(engine, container_id), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise NoContainer(container_id) from None
+
+
+def load(engine, container_id):
+    """The record of a container; NoContainer or Damaged."""
+    return _load(engine, container_id, "record.json")
+
+
+def load_spec(engine, container_id):
+    """The OCI runtime configuration of a container; NoContainer or Damaged."""
+    return _load(engine, container_id, "spec.json")
+
+
+def _load(engine, container_id, name):
+    try:
+        with open(f"{directory(engine, container_id)}/{name}", "rb", 0) as file:
+            return jsontext.loads(file.read(_LIMIT))
+    except FileNotFoundError:
+        if os.path.isdir(directory(engine, container_id)):
+            raise Damaged(container_id[:12], f"{name} is missing") from None
+        raise NoContainer(container_id) from None
+    except jsontext.DecodeError as error:
+        raise Damaged(container_id[:12], str(error)) from None
+
+
+def ids(engine):
+    """The ids of all containers, unsorted."""
+    try:
+        names = os.listdir(f"{engine.config.root}/containers")
+    except OSError as error:
+        # Either nothing was ever kept here, or this isn't a store of ours: that is an error.
+        from rootless.store.store import MARKER
+
+        ours = os.path.lexists(f"{engine.config.root}/{MARKER}")
+        if isinstance(error, PermissionError) or os.path.lexists(engine.config.root) and not ours:
+            engine.store  # noqa: B018
+        return []
+    return [name for name in names if not name.startswith(".")]
+
+
+def find_id(engine, text):
+    """The id of the container that ``text`` names: a name, an id, or its unique beginning."""
+    holder = name_holder(engine, text)
+    if holder and os.path.isdir(directory(engine, holder)):
+        return holder
+    if len(text) == 64 and text.isalnum() and os.path.isdir(directory(engine, text)):
+        return text
+    found = [one for one in ids(engine) if one.startswith(text)] if text else []
+    if len(found) > 1:
+        raise Ambiguous(text)
+    if not found:
+        raise NoContainer(text)
+    return found[0]
+
+
+def note_need(engine, container_id, by):
+    """Note at a container that another one requires it (podman-run(1), --requires)."""
+    needed = f"{directory(engine, container_id)}/needed"
+    try:
+        os.makedirs(needed, 0o700, exist_ok=True)
+        os.close(os.open(f"{needed}/{by}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except FileNotFoundError:
+        raise NoContainer(container_id) from None
+
+
+def needed_by(engine, container_id):
+    """The ids of the containers that require this one and still exist."""
+    try:
+        found = os.listdir(f"{directory(engine, container_id)}/needed")
+    except FileNotFoundError:
+        return []
+    return [one for one in found if os.path.isdir(directory(engine, one))]
+
+
+def find(engine, text):
+    """The record of the container that ``text`` names."""
+    return load(engine, find_id(engine, text))
+
+
+def everything(engine):
+    """All readable records, oldest first; damaged ones appear as {"id", "damaged"}.
+
+    Without those that only wait to be swept (``is_left``).
+    """
+    found = []
+    for container_id in ids(engine):
+        try:
+            record = load(engine, container_id)
+            if not is_left(engine, record):
+                found.append(record)
+        except NoContainer:
+            continue  # removed meanwhile
+        except Damaged as error:
+            found.append({"id": container_id, "name": container_id[:12], "created": "",
+                          "damaged": error.message})
+    found.sort(key=lambda record: record["created"])
+    return found
+
+
+def is_left(engine, record):
+    """True for what is left of a --rm container: it has ended, or nobody will ever start it.
+
+    Whoever would have removed it was killed.  ``rl run`` holds the life lock before its
+    container can be seen, so one that is visible and unlocked has lost its rl.
+    """
+    if not record.get("remove") or is_alive(run_directory(engine, record["id"])):
+        return False
+    found = state(engine, record)
+    waits = found["status"] == "created" and not record.get("boot")  # by create: for a start
+    return not waits and not found["alive"]
+
+
+# --- state ---------------------------------------------------------------------------------
+
+
+def is_alive(run_dir):
+    """True while the monitor (or a launch) holds the lock in this runtime directory."""
+    try:
+        descriptor = os.open(f"{run_dir}/alive", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return not files.lock(descriptor, wait=False, exclusive=False)
+    finally:
+        os.close(descriptor)
+
+
+def is_free(engine, container_id):
+    """True if no monitor (or launch) holds the container.
+
+    One that has told of the end, and only has to sync and leave, is waited for a moment:
+    whoever heard of the end may remove the container, or start it again.
+    """
+    from time import sleep
+
+    run_dir = run_directory(engine, container_id)
+    for _ in range(_LEAVING):
+        if not is_alive(run_dir):
+            return True
+        ended = read_json(f"{directory(engine, container_id)}/exit")
+        if ended is None or ended.get("restart"):
+            return False
+        sleep(0.02)
+    return False
+
+
+def read_json(path):
+    """The value in a small JSON file; None if it isn't there or can't be read."""
+    try:
+        with open(path, "rb", 0) as file:
+            return jsontext.loads(file.read(1 << 20))
+    except (OSError, jsontext.DecodeError):
+        return None
+
+
+def hold(descriptor):
+    """Take a life lock for good: True, or False if somebody has it.
+
+    Whoever looks whether it is held holds it for a moment, so it is tried more than once.
+    """
+    from time import sleep
+
+    for _ in range(20):
+        if files.lock(descriptor, wait=False):
+            return True
+        sleep(0.002)
+    return False
+
+
+def state(engine, record):
+    """What the container is doing, as a dict.
+
+    ``status`` is created, initialized, running, paused, stopping, restarting (it waits for
+    its next run), exited or lost; ``pid`` of its pid 1 while it runs; ``exit`` is the
+    monitor's exit record or None; ``started`` (RFC 3339);
+    ``alive`` says whether the monitor lives.
+    """
+    container_id = record["id"]
+    run_dir = run_directory(engine, container_id)
+    alive = is_alive(run_dir)
+    ended = read_json(f"{directory(engine, container_id)}/exit")
+    started = read_json(f"{run_dir}/started")
+    found = {"status": "created", "pid": 0, "exit": ended, "started": None, "alive": alive}
+    if started:
+        found["started"] = started["started"]
+    if alive and ended is None:
+        found["status"] = "running" if started else "initialized"
+        if started and os.path.exists(f"{run_dir}/paused"):
+            found["status"] = "paused"
+        found["pid"] = started["pid"] if started else 0
+    elif alive:
+        found["status"] = "restarting" if ended.get("restart") else "stopping"
+    elif ended is not None:
+        found["status"] = "exited"
+        found["started"] = ended.get("started")
+    elif record.get("boot") and record["boot"] != boot():
+        # It was to run in another boot of the machine, whose end nobody recorded.
+        found.update(status="exited", exit={"code": None, "reason": "boot"})
+    elif started:
+        # It ran and nobody recorded an end: killed with its monitor.
+        found.update(status="lost", exit={"code": None, "reason": "lost"})
+    return found
+
+
+_boot_id = None
+
+
+def boot():
+    """The id of this boot of the machine."""
+    global _boot_id
+    if _boot_id is None:
+        from rootless.kernel.process import boot_id
+
+        _boot_id = boot_id()
+    return _boot_id

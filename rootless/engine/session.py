@@ -1,0 +1,93 @@
+"""Whether the end of a login session takes its containers along, and what prevents that.
+
+logind(8) ends a user's service manager, and with KillUserProcesses= everything that the
+sessions have started, unless the user lingers (loginctl(1), enable-linger).
+"""
+
+import os
+
+_SEATS = "/run/systemd/seats"  # made by logind: sd_booted(3) says nothing about sessions
+_LINGER = "/var/lib/systemd/linger"
+_MARK = "told-session"
+# Later ones are stronger (logind.conf(5)).
+_DIRECTORIES = ("/usr/lib/systemd", "/usr/local/lib/systemd", "/run/systemd", "/etc/systemd")
+
+
+def user_name(uid):
+    """The login name of a user; the number as text where nobody has given it one."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def lingers(uid, top=""):
+    """Whether the user's services and sessions outlive the last logout."""
+    return os.path.exists(f"{top}{_LINGER}/{user_name(uid)}")
+
+
+def warning(engine, top=""):
+    """One line to show before the first detached container of a user; None for nothing.
+
+    ``top`` stands before the machine's paths, for tests.
+    """
+    if not os.path.exists(f"{top}{_SEATS}"):
+        return None
+    mark = f"{engine.config.root}/{_MARK}"
+    if os.path.exists(mark):
+        return None
+    uid = os.geteuid()
+    if uid == 0 or lingers(uid, top) or not dies(uid, top):
+        return None
+    try:
+        os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError:
+        pass  # said again next time: better than never
+    return ("your containers end with your login session; to keep them: "
+            f"loginctl enable-linger {user_name(uid)}")
+
+
+def dies(uid, top=""):
+    """Whether what this process starts is killed when the user has logged out."""
+    try:
+        with open(f"{top}/proc/self/cgroup", encoding="utf-8", errors="replace") as file:
+            places = [line.rstrip("\n").partition("::")[2] or line.rstrip("\n").rpartition(":")[2]
+                      for line in file]
+    except OSError:
+        return False
+    if any(f"/user@{uid}.service/" in f"{place}/" for place in places):
+        return True
+    in_session = any("/session-" in place and ".scope" in place for place in places)
+    return in_session and kills_processes(top)
+
+
+def kills_processes(top=""):
+    """KillUserProcesses= of logind.conf(5); the default is what the shipped file shows."""
+    said = default = None
+    for path in _files(top):
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                lines = file.read(1 << 16).splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            key, _, value = line.strip().lstrip("#").partition("=")
+            if key.strip() == "KillUserProcesses":
+                if line.strip().startswith("#"):
+                    default = value.strip()
+                else:
+                    said = value.strip()
+    return (said or default or "yes").lower() in ("1", "yes", "y", "true", "t", "on")
+
+
+def _files(top):
+    found = [f"{top}{directory}/logind.conf" for directory in _DIRECTORIES]
+    for directory in _DIRECTORIES:
+        try:
+            names = sorted(os.listdir(f"{top}{directory}/logind.conf.d"))
+        except OSError:
+            continue
+        found += [f"{top}{directory}/logind.conf.d/{name}" for name in names]
+    return found

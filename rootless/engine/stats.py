@@ -1,0 +1,172 @@
+"""What containers use: processor, memory, disks, network (podman-stats(1)).
+
+From the container's own cgroup where it has one.  Else /proc is added up over its
+processes: processor time and disk traffic of those that ended are in what their parents
+carry (proc(5): cutime, cstime; ``io`` adds up waited-for children as well).
+"""
+
+import os
+import time
+
+from rootless.engine import filters, processes, records
+
+CGROUPS = "/sys/fs/cgroup"
+
+
+class Use:
+    """What one container uses at one moment; None for what cannot be known.
+
+    ``source`` "cgroup", "proc", or "" for one that isn't running; ``cpu`` seconds of
+    processor time so far; ``moment`` when (monotonic seconds); ``age`` seconds since its
+    start; ``memory`` and ``limit`` bytes; ``read``, ``written`` bytes on disks;
+    ``received``, ``sent`` bytes on networks; ``tasks`` its processes and threads.
+    """
+
+    def __init__(self, record, source=""):
+        self.record = record
+        self.source = source
+        self.cpu = self.age = 0.0
+        self.moment = time.monotonic()
+        self.memory = self.tasks = 0
+        self.limit = machine_memory()
+        self.read = self.written = self.received = self.sent = None
+
+
+def machine_memory():
+    """The memory of this machine in bytes."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def sample(engine, items):
+    """The Use of each of these records, in order."""
+    states = [(record, records.state(engine, record)) for record in items]
+    by_namespace = _everybody() if any(state["pid"] for _, state in states) else {}
+    return [_use(record, state, by_namespace) for record, state in states]
+
+
+def _everybody():
+    """The pids that we may look at, by their pid namespace: one walk for all containers."""
+    found = {}
+    for name in os.listdir("/proc"):
+        if name.isdecimal():
+            try:
+                found.setdefault(os.readlink(f"/proc/{name}/ns/pid"), []).append(int(name))
+            except OSError:
+                pass  # ended meanwhile, or somebody else's
+    return found
+
+
+def _use(record, state, by_namespace):
+    first = state["pid"]
+    pids = _pids(first, by_namespace) if first else []
+    if not pids:
+        return Use(record)
+    own = cgroup_of(first, set(pids))
+    use = Use(record, "cgroup" if own else "proc")
+    if state["started"]:
+        use.age = max(0.001, time.time() - filters.moment(state["started"]))
+    if own:
+        read_cgroup(use, own)
+    else:
+        _add_up(use, pids)
+    _network(use, first)
+    return use
+
+
+def _pids(first, by_namespace):
+    try:
+        wanted = os.readlink(f"/proc/{first}/ns/pid")
+    except OSError:
+        return []
+    if wanted == os.readlink("/proc/self/ns/pid"):
+        return processes.tree(first)
+    return by_namespace.get(wanted, [])
+
+
+# --- /proc ---------------------------------------------------------------------------------
+
+
+def _add_up(use, pids):
+    tick, page = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
+    known = [0, 0]
+    for pid in pids:
+        text = _read(f"/proc/{pid}/stat")
+        if not text:
+            continue  # ended meanwhile
+        fields = text[text.rindex(b")") + 2 :].split()
+        use.cpu += sum(map(int, fields[11:15])) / tick
+        use.tasks += int(fields[17])
+        use.memory += int(fields[21]) * page
+        traffic = _read(f"/proc/{pid}/io")
+        if not traffic:
+            known = None  # of another id than ours: not ours to look at (proc(5))
+        elif known is not None:
+            known[0] += _value(traffic, b"read_bytes: ")
+            known[1] += _value(traffic, b"\nwrite_bytes: ")
+    if known:
+        use.read, use.written = known
+
+
+def _read(path):
+    try:
+        with open(path, "rb", 0) as file:
+            return file.read(1 << 16)
+    except OSError:
+        return b""
+
+
+def _value(text, key):
+    return int(text.partition(key)[2].split(None, 1)[0])
+
+
+def _network(use, first):
+    """Bytes over the interfaces of the container's own network namespace, lo apart."""
+    try:
+        if os.readlink(f"/proc/{first}/ns/net") == os.readlink("/proc/self/ns/net"):
+            return  # the host's: nobody can say whose bytes they were
+    except OSError:
+        return
+    use.received = use.sent = 0
+    for line in _read(f"/proc/{first}/net/dev").decode().splitlines()[2:]:
+        name, _, numbers = line.partition(":")
+        if name.strip() != "lo":
+            columns = numbers.split()
+            use.received += int(columns[0])
+            use.sent += int(columns[8])
+
+
+# --- cgroup --------------------------------------------------------------------------------
+
+
+def cgroup_of(pid, pids, top=CGROUPS):
+    """The directory of the cgroup v2 that has the container's processes and no others."""
+    for line in _read(f"/proc/{pid}/cgroup").decode("utf-8", "surrogateescape").splitlines():
+        if line.startswith("0::/") and len(line) > 4:
+            own = top + line[3:]
+            inside = {int(word) for word in _read(f"{own}/cgroup.procs").split()}
+            if inside and inside <= pids and os.path.exists(f"{own}/memory.current"):
+                return own
+    return None
+
+
+def read_cgroup(use, own):
+    """Fill in what the files of a cgroup v2 say (cgroups(7), kernel's cgroup-v2)."""
+    use.cpu = _keyed(f"{own}/cpu.stat").get("usage_usec", 0) / 1e6
+    use.memory = _number(f"{own}/memory.current") or 0
+    use.limit = _number(f"{own}/memory.max") or use.limit
+    use.tasks = _number(f"{own}/pids.current") or 0
+    use.read = use.written = 0
+    for line in _read(f"{own}/io.stat").decode().splitlines():
+        facts = dict(word.partition("=")[::2] for word in line.split()[1:])
+        use.read += int(facts.get("rbytes", 0))
+        use.written += int(facts.get("wbytes", 0))
+
+
+def _number(path):
+    text = _read(path).strip()
+    return int(text) if text.isdigit() else None
+
+
+def _keyed(path):
+    pairs = (line.split() for line in _read(path).decode().splitlines())
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2}

@@ -1,0 +1,1 @@
+"""Images: registries, archives, and images made from programs of this machine."""

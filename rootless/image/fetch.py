@@ -1,0 +1,259 @@
+"""Layers on their way into the store: fetched, checked and unpacked in one go.
+
+    source ──readinto──► buffer ──► sha256 ──► tmp/blob-HEX ──► blobs/        (a thread)
+                            └─────► pipe ────► decompress, sha256, untar      (a child)
+
+Who forks and when.  A layer is unpacked by a child in a user namespace of its own, and a
+process with threads must not fork: the child would inherit locks that nobody in it will
+ever release, and unshare(CLONE_NEWUSER) of a process with threads is refused.  Several
+downloads at once, on the other hand, want threads: names, TLS and redirects block, hashing
+and reading release the interpreter's lock.  So work goes in rounds.  Each round
+
+1. starts, with one thread, the unpacking children of up to ``ROUND`` layers, in the order
+   of their diff ids: the lock of a layer is taken there, and two pulls that take locks in
+   the same order never wait for each other in a circle;
+2. starts the threads, which feed these children, the largest layer first, and wait for the
+   result of each;
+3. joins the threads.
+
+Nearly every image is one round.  Children start before any thread opens a socket, and the
+one connection that the main thread has used for the manifest is closed before, so that a
+child holds no socket; what comes out of a registry's archives never meets one.
+"""
+
+import os
+import threading
+
+from rootless.errors import RlError
+from rootless.image.progress import Silent
+from rootless.image.trouble import Interrupted, full_disk
+from rootless.model.oci import compression
+from rootless.model.reference import short_digest
+from rootless.store import codec
+from rootless.store.digests import WrongDigest
+
+ROUND = 16
+BUFFER = 512 << 10
+_GOES_ON = 1 << 20  # bytes that make an attempt count as a new start
+
+
+class Cancelled(RlError):
+    """the download was given up because another layer failed"""
+
+
+class Job:
+    """One layer to get: its descriptor and diff id."""
+
+    def __init__(self, layer, diff_id):
+        self.layer = layer
+        self.digest = layer["digest"]
+        self.size = layer["size"]
+        self.diff_id = diff_id
+        compression(layer)  # refuses what isn't a layer; the bytes themselves tell which it is
+        self.label = f"Copying blob {short_digest(self.digest)}"
+        self.unpack = None
+        self.fed = 0  # how many bytes of the blob the unpacker has
+
+
+def fetch(store, pairs, source, progress=None):
+    """Have every layer of ``pairs`` [(descriptor, diff id)] in the store, blob and tree.
+
+    ``source.parallel`` is how many threads may read at once; each calls ``source.open()``
+    for a reader of its own: ``start(layer, offset)`` gives (body, the offset it begins at),
+    where body has ``readinto`` and ``close``; ``place`` names where it reads from;
+    ``pause(attempt, error)`` waits before another attempt, or raises when there have been
+    enough; ``abort()``, which may be called from another thread, ends a read that waits;
+    ``close()``.
+
+    Raises what the source, the digests and the unpacking raise; finished layers stay.
+    """
+    with full_disk():
+        _fetch(store, pairs, source, Shared(progress or Silent()))
+
+
+def _fetch(store, pairs, source, progress):
+    jobs = {}
+    for layer, diff_id in pairs:
+        jobs.setdefault(diff_id, Job(layer, diff_id))
+    store.tmp.hold(*jobs, *(job.digest for job in jobs.values()))
+    missing = []
+    for job in sorted(jobs.values(), key=lambda job: job.diff_id):
+        # A layer whose tree came from another blob (compressed differently) is not enough:
+        # a push or a repair needs the blob that the manifest names.
+        if store.layers.has(job.diff_id) and store.blobs.has(job.digest):
+            progress.start(job.digest, job.label, job.size)
+            progress.done(job.digest, "already exists")
+        else:
+            missing.append(job)
+    for start in range(0, len(missing), ROUND):
+        _Round(store, missing[start : start + ROUND], source, progress).run()
+
+
+def _load_codecs():
+    """Import here once what every child would import for itself."""
+    for name in ("gzip", "zstd", "xz", "bzip2"):
+        try:
+            codec.prepare(name)
+        except codec.CodecMissing:
+            pass  # said by the child that meets such a layer
+
+
+class Shared:
+    """A progress that several threads may report to."""
+
+    def __init__(self, progress):
+        self._lock = threading.Lock()
+        for name in ("start", "advance", "done"):
+            setattr(self, name, self._locked(getattr(progress, name)))
+
+    def _locked(self, method):
+        def call(*args):
+            with self._lock:
+                method(*args)
+
+        return call
+
+
+class _Round:
+    def __init__(self, store, jobs, source, progress):
+        self.store = store
+        self.jobs = jobs
+        self.source = source
+        self.progress = progress
+        self.queue = sorted(jobs, key=lambda job: job.size)
+        self.failure = None
+        self.lock = threading.Lock()
+        self.stop = threading.Event()
+
+    def run(self):
+        try:
+            if len(self.jobs) > 1:
+                _load_codecs()
+            for job in self.jobs:
+                job.unpack = self.store.layers.unpack(job.diff_id)
+            self._run_threads()
+        finally:
+            for job in self.jobs:
+                if job.unpack is not None:
+                    job.unpack.close()
+        if self.failure is not None:
+            raise self.failure
+
+    def _run_threads(self):
+        count = min(self.source.parallel, len(self.jobs))
+        self.readers = [self.source.open() for _ in range(count)]
+        threads = [
+            threading.Thread(target=self._work, args=(reader,), daemon=True)
+            for reader in self.readers
+        ]
+        try:
+            if count == 1:
+                self._work(self.readers[0])
+                return
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            # Only Ctrl-C leaves a thread alive here: its read is cut short, its child ended.
+            self.stop.set()
+            for reader in self.readers:
+                reader.abort()
+            for job in self.jobs:
+                job.unpack.kill()
+            for thread in threads:
+                if thread.ident is not None:
+                    thread.join()
+
+    def _work(self, reader):
+        buffer = memoryview(bytearray(BUFFER))
+        try:
+            while (job := self._next()) is not None:
+                self._get(job, reader, buffer)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            with self.lock:
+                # The first failure is the cause; the others follow from it.
+                if self.failure is None:
+                    self.failure = error
+            self.stop.set()
+        finally:
+            reader.close()
+
+    def _next(self):
+        with self.lock:
+            if self.stop.is_set() or not self.queue:
+                return None
+            return self.queue.pop()
+
+    def _get(self, job, reader, buffer):
+        """Fetch and unpack one layer."""
+        self.progress.start(job.digest, job.label, job.size)
+        with self.store.blobs.writer(job.digest, job.size) as writer:
+            self._feed_file(job, writer, buffer)
+            if not writer.present:
+                self._download(job, reader, writer, buffer)
+                try:
+                    writer.commit()
+                except WrongDigest as error:
+                    what = f"a layer from {reader.place}"
+                    raise WrongDigest(**{**error.fields, "what": what}) from None
+        job.unpack.finish()
+        self.progress.done(job.digest, "done")
+
+    def _feed_file(self, job, writer, buffer):
+        """Unpack what the store has of the blob already."""
+        if writer.present:
+            file = os.open(self.store.blobs.path(job.digest), os.O_RDONLY | os.O_CLOEXEC)
+        elif writer.offset:
+            file = writer.reopen()
+        else:
+            return
+        with open(file, "rb", 0) as body:
+            while count := body.readinto(buffer):
+                self._check()
+                self._feed(job, buffer[:count])
+
+    def _feed(self, job, piece):
+        job.unpack.write(piece)
+        job.fed += len(piece)
+        self.progress.advance(job.digest, len(piece))
+
+    def _download(self, job, reader, writer, buffer):
+        """Read the blob to its end, with as many attempts as the reader allows."""
+        attempt, reached = 1, writer.offset
+        while True:
+            try:
+                body, start = reader.start(job.layer, writer.offset)
+                try:
+                    if start != writer.offset:
+                        writer.restart()
+                    self._copy(job, body, writer, buffer)
+                finally:
+                    body.close()
+                if writer.offset >= job.size:
+                    return
+                raise Interrupted(5, "the connection ended too early")
+            except Interrupted as error:
+                self._check()
+                if writer.offset - reached > _GOES_ON:
+                    attempt, reached = 1, writer.offset
+                reader.pause(attempt, error)
+                attempt += 1
+
+    def _copy(self, job, body, writer, buffer):
+        """Body to blob and unpacker.  What the unpacker has already comes again where a
+        registry can't go on in the middle."""
+        while count := body.readinto(buffer):
+            self._check()
+            piece = buffer[:count]
+            begin = writer.offset
+            writer.write(piece)
+            if writer.offset > job.fed:
+                self._feed(job, piece[max(0, job.fed - begin) :])
+
+    def _check(self):
+        if self.stop.is_set():
+            raise Cancelled()
+

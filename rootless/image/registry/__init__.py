@@ -1,0 +1,1 @@
+"""The distribution API: HTTP, authentication, and a client for one registry."""

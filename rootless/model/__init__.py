@@ -1,0 +1,1 @@
+"""Pure data: references, OCI documents, id maps, records.  No input or output."""

@@ -1,0 +1,181 @@
+"""Starting a network helper for a container that is being set up.
+
+Runs in the launcher (P1), beside the mounts of pid 1, so its time is mostly hidden.  The
+helper stays our child in the foreground: the launcher becomes the monitor, which ends it
+with the container, and the kernel ends it should the monitor be killed.
+
+What is waited for is the helper's own word that it serves (pasta: its pid file, which it
+writes when everything is initialised, here into a pipe; slirp4netns: --ready-fd), then
+the route that the kernel shows in the namespace.  pasta puts itself into the background
+only much later, which is why starting it looked slow.
+"""
+
+import _socket
+import os
+import select
+from time import monotonic
+
+from rootless.kernel import process
+from rootless.model import jsontext
+from rootless.network.plan import NetworkError
+
+PATIENCE = 8.0
+_NETNS, _READY, _LOG, _SLIRP_READY, _SLIRP_DIRECTORY = 0, 1, 2, 3, 4
+_API = "slirp4netns.sock"
+
+
+def start(plan, *, pid, run_dir, netns_fd=None):
+    """Connect the network namespace of ``pid``; returns {"pid", "rung", "failed"}.
+
+    ``plan`` is of ``plan.make_plan``.  ``pid`` of the result is the helper's, None where the
+    plan has no rung; ``failed`` lists [rung, reason] of those that were tried before.
+    ``run_dir`` gets the helper's log.  Raises NetworkError within ten seconds; nothing that
+    was started stays then.
+    """
+    if not plan["rungs"]:
+        return {"pid": None, "rung": "none", "failed": []}
+    opened = None
+    try:
+        if netns_fd is None:
+            netns_fd = opened = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        patience = PATIENCE / len(plan["rungs"])
+        failed = []
+        for rung in plan["rungs"]:
+            known = _children()
+            try:
+                helper = _try(rung, plan, pid, run_dir, netns_fd, patience)
+                return {"pid": helper, "rung": rung["name"], "failed": failed}
+            except NetworkError as error:
+                _end(_children() - known)
+                failed.append([rung["name"], str(error.args[0])])
+        raise NetworkError("; ".join(reason for _, reason in failed))
+    finally:
+        if opened is not None:
+            os.close(opened)
+
+
+def _try(rung, plan, pid, run_dir, netns_fd, patience):
+    """Start one helper and wait until it serves; its pid, or NetworkError."""
+    log = f"{run_dir}/network.log"
+    flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+    log_fd = os.open(log, flags, 0o600)
+    directory = os.open(run_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    read, write = os.pipe()
+    try:
+        argv, descriptors = _command(rung, pid, netns_fd, write, log_fd, directory)
+        try:
+            helper = process.spawn(argv, descriptors, {"PATH": "/usr/bin:/bin", "LC_ALL": "C"})
+        except OSError as error:
+            raise NetworkError(f"{rung['name']} ({argv[0]}): {error.strerror}") from None
+        os.close(write)
+        write = None
+        try:
+            _wait(rung, read, patience, log_fd)
+            _check(rung, plan, pid)
+            _publish(rung, directory, patience)
+        except BaseException:
+            _end({helper})
+            raise
+        return helper
+    finally:
+        for descriptor in (read, write, log_fd, directory):
+            if descriptor is not None:
+                os.close(descriptor)
+
+
+def _command(rung, pid, netns_fd, write, log_fd, directory):
+    """(argv, descriptors): the placeholders of the plan's command line filled in.
+
+    pasta gets the network namespace as its standard input: newer versions close all
+    descriptors but the first three at once, and what it may open under /proc depends on
+    capabilities that it has dropped by then, or not yet.
+    """
+    words = {"{pid}": str(pid)}
+    if rung["name"] == "pasta":
+        descriptors = {_NETNS: netns_fd, _READY: write, _LOG: log_fd}
+        words["{netns}"] = f"/proc/self/fd/{_NETNS}"
+        words["{ready}"] = f"/proc/self/fd/{_READY}"
+        words["{userns}"] = f"/proc/{pid}/ns/user"
+    else:
+        descriptors = {_LOG: log_fd, _SLIRP_READY: write}
+        words["{ready}"] = str(_SLIRP_READY)
+        if rung["forwards"]:  # through a descriptor: the path may be too long for a socket
+            descriptors[_SLIRP_DIRECTORY] = directory
+            words["{api}"] = f"/proc/self/fd/{_SLIRP_DIRECTORY}/{_API}"
+    argv = []
+    for word in rung["argv"]:
+        for key, value in words.items():
+            word = word.replace(key, value)
+        argv.append(word)
+    return argv, descriptors
+
+
+def _wait(rung, ready, patience, log_fd):
+    """Until the helper says that it serves; its end or silence is an error."""
+    poll = select.poll()
+    poll.register(ready, select.POLLIN)
+    deadline = monotonic() + patience
+    while not poll.poll(max(0.0, deadline - monotonic()) * 1000):
+        if monotonic() >= deadline:
+            raise NetworkError(f"{rung['name']} was not ready within {patience:g} s")
+    if not os.read(ready, 64):
+        said = os.pread(log_fd, 2000, 0).decode("utf-8", "replace").split("\n")
+        said = [line.strip() for line in said if line.strip()]
+        reason = said[-1] if said else "it ended and said nothing"
+        raise NetworkError(f"{rung['name']} failed: {reason}")
+
+
+def _check(rung, plan, pid):
+    """The kernel has the last word: a route through the interface must be there."""
+    wanted = plan["interface"].encode()
+    for table, column in (("route", 0), ("ipv6_route", -1)):
+        try:
+            with open(f"/proc/{pid}/net/{table}", "rb", 0) as file:
+                lines = file.read(1 << 16).splitlines()
+        except OSError:
+            continue
+        if any(line.split()[column] == wanted for line in lines if line.split()):
+            return
+    raise NetworkError(f"{rung['name']} ended well but connected nothing")
+
+
+def _publish(rung, directory, patience):
+    """Have slirp4netns open the published ports, one request each, then forget its socket."""
+    for forward in rung.get("forwards", ()):
+        request = jsontext.dumps({"execute": "add_hostfwd", "arguments": forward})
+        client = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+        try:
+            client.settimeout(patience)
+            client.connect(f"/proc/self/fd/{directory}/{_API}")
+            client.sendall(request.encode())
+            client.shutdown(_socket.SHUT_WR)
+            said = jsontext.loads(client.recv(4096))
+        except (OSError, ValueError) as error:
+            raise NetworkError(f"slirp4netns did not answer: {error}") from None
+        finally:
+            client.close()
+        if "error" in said:
+            port = f"{forward['host_addr']}:{forward['host_port']}/{forward['proto']}"
+            reason = said["error"].get("desc", "no reason given")
+            raise NetworkError(f"slirp4netns could not publish {port}: {reason}")
+    if rung.get("forwards"):
+        os.unlink(_API, dir_fd=directory)
+
+
+def _children():
+    """The pids of this process's children, as a set."""
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children", "rb", 0) as file:
+            return {int(word) for word in file.read(65536).split()}
+    except OSError:
+        return set()
+
+
+def _end(pids):
+    """Kill and reap."""
+    for pid in pids:
+        try:
+            os.kill(pid, 9)
+            os.waitpid(pid, 0)
+        except (ProcessLookupError, ChildProcessError):
+            pass

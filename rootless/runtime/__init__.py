@@ -1,0 +1,1 @@
+"""One container, from an OCI runtime specification to a running process."""

@@ -1,0 +1,1 @@
+"""Blobs, layers and copy-on-write drivers on disk."""

@@ -1,0 +1,1 @@
+"""What the tests share: running rl, terminals, images, a registry, a look for leaks."""
