@@ -1,0 +1,1 @@
+"""Images out of Containerfiles: the language, the context, COPY, RUN, and the solver."""
