@@ -74,7 +74,7 @@ def launch_step(engine, record, plan):
 
     word = "helper" if plan["ports"] else "unawaited"
 
-    def connect(pid):
+    def connect(pid, route):
         run_dir = records.run_directory(engine, record["id"])
         helper = start(plan, pid=pid, run_dir=run_dir)["pid"]
         return [] if helper is None else [f"{word}={helper}"]

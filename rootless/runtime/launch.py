@@ -62,7 +62,9 @@ class Job:
     filters      seccomp programs (bytes), installed in order
     monitor      the monitor's command line: a function of the descriptors it inherits
     prepare      called in P1 as prepare(stage_pid): the cgroup; None for nothing
-    network      called in P1 as network(init_pid): words for the monitor; None for nothing
+    network      called in P1 as network(init_pid, route): words for the monitor; ``route`` is
+                 the descriptor of an rtnetlink socket in the new network namespace
+                 (kernel.netlink.Route); None for nothing
     hold         True: P3 waits for the monitor's go (``rl init``)
     """
 
@@ -241,7 +243,7 @@ def _converse(job, stage, descriptors):
             init_pid = int(value)
             process.wait_exit(stage)
             if job.network:
-                job.helpers += _connect(job, init_pid)
+                job.helpers += _connect(job, init_pid, ancillary)
         elif verb == "terminal":
             descriptors["pty"] = int.from_bytes(ancillary[0][2][:4], "little")
             os.set_inheritable(descriptors["pty"], False)
@@ -262,16 +264,22 @@ def _outrun(job, stage):
         raise LaunchFailed("a process of the set-up was killed")
 
 
-def _connect(job, init_pid):
+def _connect(job, init_pid, ancillary):
     """Start the network helper.  If that fails because P3 did, P3's own words are told."""
+    route = int.from_bytes(ancillary[0][2][:4], "little") if ancillary else None
     try:
-        return job.network(init_pid)
+        if route is not None:
+            os.set_inheritable(route, False)
+        return job.network(init_pid, route)
     except RlError:
         watch = select.poll()
         watch.register(job.sync.fileno(), 0)
         if watch.poll(0):
             _failed(job)
         raise
+    finally:
+        if route is not None:
+            os.close(route)
 
 
 def _failed(job):
@@ -343,7 +351,7 @@ def _stage(job):
                 _become_init(job)
             finally:
                 os._exit(125)
-        job.tell("init", pid)
+        _tell_init(job, pid, flags)
         os._exit(0)
     except RlError as error:
         init.fail(job.status, job.step, error.message, error.exit_code, hint=error.advice)
@@ -351,6 +359,17 @@ def _stage(job):
         init.fail(job.status, job.step, f"{job.step}: {error.strerror}", 125, error.errno)
     except BaseException as error:
         init.fail(job.status, job.step, init.defect(error), 125)
+
+
+def _tell_init(job, pid, flags):
+    """The pid of P3, and with it a socket that configures the network namespace: P1 is no
+    member of it and can't make one."""
+    said = f"init {pid}".encode()
+    if not (job.network and flags & userns.CLONE_NEWNET):
+        job.sync.send(said)
+        return
+    with netlink.Route() as route:
+        job.sync.sendmsg([said], [(1, 1, route.fileno().to_bytes(4, "little"))])
 
 
 def _join(kind, descriptor, flag):
