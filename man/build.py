@@ -179,9 +179,11 @@ def option_entry(row, extra):
     """The roff of one option: how it is written, what it does."""
     names = [rf"\fB{code(name)}\fP" for name in row.names]
     if row.metavar:
-        names[-1] += ("=" if row.names[-1].startswith("--") else " ") + (
-            rf"\fI{code(row.metavar)}\fP"
-        )
+        metavar = rf"\fI{code(row.metavar)}\fP"
+        if row.bare is not None:
+            names[-1] += f"[={metavar}]"
+        else:
+            names[-1] += ("=" if row.names[-1].startswith("--") else " ") + metavar
     lines = [".TP", ", ".join(names)]
     sentence = row.help + "."
     if row.kind == FLAG and row.default:

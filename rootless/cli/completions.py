@@ -142,8 +142,8 @@ def bash():
     """The completion for bash."""
     verbs, rows, members = [], [], []
     for words, verb in _verbs():
-        flags = _spellings(row for row in _rows(verb) if row.kind == FLAG)
-        values = _spellings(row for row in _rows(verb) if row.kind != FLAG)
+        flags = _spellings(row for row in _rows(verb) if row.bare is not None)
+        values = _spellings(row for row in _rows(verb) if row.bare is None)
         verbs.append(
             f"        {words.replace(' ', chr(92) + ' ')}) flags='{flags}' values='{values}'"
             f" arguments='{verb.complete or ''}' passthrough='{'1' if verb.passthrough else ''}' ;;"
@@ -273,6 +273,10 @@ def _zsh_row(row):
     for name in row.names:
         others = "" if again or len(row.names) == 1 else f"({' '.join(row.names)})"
         equals = "" if row.kind == FLAG else ("=" if name.startswith("--") else "+")
+        if value and row.bare is not None:
+            # It may be left out, and stands in the same word.
+            out.append(f"'{others}{name}=-[{text}]:{value}'")
+            continue
         out.append(f"'{others}{'*' if again else ''}{name}{equals}[{text}]{value}'")
     return out
 
@@ -371,6 +375,8 @@ def _fish_row(row, condition):
         f" -l {name[2:]}" if name.startswith("--") else f" -s {name[1]}" for name in row.names
     )
     value = "" if row.kind == FLAG else _fish_value(row)
+    if value and row.bare is not None:
+        value = value.replace(" -x", " -f")  # it may be left out
     return f"complete -c rl -n {condition}{names}{value} -d {_fish_quote(row.help)}"
 
 

@@ -142,8 +142,8 @@ def _scan(verb, argv, position, values, overrides):
         if option is None or option.unavailable:
             return None
         if not equals:
-            if option.kind is FLAG:
-                text = "true"
+            if option.bare is not None:
+                text = option.bare
             elif position == end:
                 return None
             else:

@@ -13,7 +13,8 @@ SECTIONS = (
     ("Containers", "run create start stop restart kill pause unpause wait rm init rename update"),
     ("Inside containers", "exec attach cp logs top port diff export commit mount unmount"),
     ("Looking", "ps inspect stats events"),
-    ("Images", "pull push images rmi tag untag history load save import login logout"),
+    ("Images", "build pull push images rmi tag untag history load save import search login"
+     " logout"),
     ("rl and this machine", "info doctor version unshare autostart completion"),
 )
 
@@ -44,6 +45,8 @@ def members(group):
 def spelling(row):
     """How an option is written in the help: ``-e, --env NAME[=VALUE]``."""
     text = ", ".join(row.names)
+    if row.metavar and row.bare is not None:
+        return f"    {text}[={row.metavar}]"
     if not row.names[0].startswith("--"):
         return f"{text} {row.metavar}" if row.metavar else text
     return f"    {text} {row.metavar}" if row.metavar else f"    {text}"

@@ -83,8 +83,8 @@ class Reader:
         option = self._find(name, name)
         if option is None:
             self._take_help()
-        elif option.kind == FLAG:
-            self._take(option, text if equals else "true")
+        elif option.bare is not None:
+            self._take(option, text if equals else option.bare)
         elif equals:
             self._take(option, text)
         else:

@@ -12,7 +12,10 @@ FAMILIES = {
     "look": "ps logs inspect top stats port events diff",
     "enter": "exec attach",
     "files": "cp commit export mount unmount unshare",
-    "images": "pull push images rmi tag untag history load save import login logout",
+    "images": "pull push images rmi tag untag history load save import login logout search",
+    "build": "build",
+    "manifests": "manifest_create manifest_add manifest_annotate manifest_inspect"
+    " manifest_push manifest_remove manifest_rm manifest_exists",
     "groups": "container_exists container_prune container_inspect healthcheck_run"
     " image_exists image_prune image_inspect image_diff"
     " volume_create volume_ls volume_inspect volume_rm volume_prune volume_exists"
@@ -22,9 +25,12 @@ FAMILIES = {
 }
 
 GROUPS = {
+    "builder": "Build images",
+    "buildx": "Build images",
     "container": "Manage containers",
     "healthcheck": "Manage health checks",
     "image": "Manage images",
+    "manifest": "Manage manifest lists, which join images for several platforms",
     "system": "Manage rl itself",
     "volume": "Manage volumes",
 }
@@ -33,12 +39,14 @@ _IN_CONTAINER = (
     "attach commit cp create diff exec export init kill logs mount pause port ps rename restart"
     " rm run start stats stop top unmount unpause update wait"
 )
-_IN_IMAGE = "history import load pull push save tag untag"
+_IN_IMAGE = "build history import load pull push save search tag untag"
 
 # another spelling → the verb's name
 ALIASES = {
     **{f"container {verb}": verb for verb in _IN_CONTAINER.split()},
     **{f"image {verb}": verb for verb in _IN_IMAGE.split()},
+    "builder build": "build",
+    "buildx build": "build",
     "container list": "ps",
     "container ls": "ps",
     "container umount": "unmount",

@@ -221,4 +221,28 @@ VERBS = (
         1,
         alone=("all",),
     ),
+    Verb(
+        "search",
+        "Search registries for images",
+        (
+            AUTHFILE(),
+            _CERT_DIR,
+            flag("--compatible", "Show stars, official and automated, too"),
+            _CREDS,
+            FILTER,
+            FORMAT,
+            number("--limit", "N", "Show at most N images of each registry (default: 25)"),
+            flag("--list-tags", "The argument is a repository: show its tags"),
+            NO_TRUNC,
+            TLS_VERIFY(),
+        ),
+        "TERM",
+        1,
+        1,
+        examples=(
+            ("The registries of registries.toml", "rl search --limit 3 alpine"),
+            ("One registry", "rl search quay.io/podman"),
+            ("", "rl search --list-tags quay.io/podman/hello"),
+        ),
+    ),
 )  # fmt: skip

@@ -26,16 +26,18 @@ class Option:
     ``least``        the smallest number allowed, None where any is
     ``group``        the heading it stands under in the help
     ``complete``     what completes its value: "container", "image", "volume", "file", "dir"
+    ``bare``         the text it has where none is given (of long names only); None where one
+                     is needed.  Such a text can be given after ``=`` alone, as with a flag
     ``unavailable``  why this version doesn't have it: typed, it is an error with that text
     """
 
     __slots__ = (
         "names", "name", "kind", "metavar", "help", "default", "choices", "least", "group",
-        "complete", "unavailable",
+        "complete", "bare", "unavailable",
     )  # fmt: skip
 
     def __init__(self, names, kind, metavar, help, default=None, choices=(), least=None,
-                 group=None, complete=None, unavailable=None):  # fmt: skip
+                 group=None, complete=None, bare=None, unavailable=None):  # fmt: skip
         self.names = tuple(names.split())
         self.name = names.partition("--")[2].partition(" ")[0].replace("-", "_")
         self.kind = kind
@@ -46,6 +48,7 @@ class Option:
         self.least = least
         self.group = group
         self.complete = complete
+        self.bare = "true" if kind is FLAG else bare
         self.unavailable = unavailable
 
     def __repr__(self):

@@ -47,7 +47,7 @@ def listed(page):
     for tag, line in zip(lines, lines[1:], strict=False):
         if tag == ".TP" and line.startswith("-"):
             words = line.partition("\\fI")[0]
-            found.update(word.strip(" =") for word in words.split(","))
+            found.update(word.strip(" =[") for word in words.split(","))
     return found
 
 

@@ -1,0 +1,123 @@
+"""From the command line to the options of a build."""
+
+import pytest
+
+from rootless.cli import app, cmd_build, fast
+from rootless.engine.build.options import Options
+from rootless.errors import RlError
+
+
+class Config:
+    def __init__(self, environ):
+        self.environ = environ
+
+
+class Engine:
+    def __init__(self, environ):
+        self.config = Config(environ)
+
+
+def read(*words, environ=()):
+    line = ["build", *words]
+    found = fast.parse(line) or app.parse(line)
+    return cmd_build.read(Engine(dict(environ)), found[1])
+
+
+def test_nothing_given_is_the_default():
+    plain, found = Options().__dict__, read().__dict__
+    for name in ("output", "tag", "pull", "format", "layers", "platform", "retry", "tls_verify",
+                 "timestamp", "jobs", "http_proxy", "network", "progress", "context"):  # fmt: skip
+        assert found[name] == plain[name], name
+
+
+def test_options_have_the_types_that_a_build_wants():
+    defaults = Options().__dict__
+    for name, value in read("-t", "a", "--label", "b=c", "--secret", "id=x").__dict__.items():
+        if isinstance(defaults[name], list):
+            assert type(value) is list, name
+
+
+def test_common_options():
+    found = read("-t", "a", "-t", "b", "-f", "C", "--build-arg", "X=1,2", "--platform",
+                 "linux/amd64,linux/arm64", "--from", "debian", "--retry-delay", "1m", "dir",
+                 "--timestamp", "0", "--squash")  # fmt: skip
+    assert found.tag == ["a", "b"] and found.file == ["C"] and found.build_arg == ["X=1,2"]
+    assert found.platform == ["linux/amd64", "linux/arm64"] and found.from_ == "debian"
+    assert found.retry_delay == 60 and found.context == "dir" and found.timestamp == 0
+    assert found.squash is True and found.tls_verify is None
+    assert read("--tls-verify=false").tls_verify is False
+
+
+@pytest.mark.parametrize(
+    ("words", "policy"),
+    [
+        ((), None),
+        (("--pull",), "always"),
+        (("--pull", "dir"), "always"),
+        (("--pull=true",), "always"),
+        (("--pull=false",), "missing"),
+        (("--pull=newer",), "newer"),
+        (("--pull=ifnewer",), "newer"),
+        (("--pull-never",), "never"),
+        (("--pull-always", "--pull"), "always"),
+    ],
+)
+def test_pull(words, policy):
+    found = read(*words)
+    assert found.pull == policy
+    assert found.context == ("dir" if "dir" in words else None)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--pull=never", "--pull-always"),
+        ("--pull-never", "--pull-always"),
+        ("--squash", "--squash-all"),
+        ("--timestamp", "1", "--source-date-epoch", "1"),
+        ("--platform", "linux/amd64", "--all-platforms"),
+        ("-q", "--progress", "plain"),
+        ("--rm=false",),
+        ("--force-rm=false",),
+        ("--retry-delay", "soon"),
+        ("--timestamp=-1",),
+        ("--pull=sometimes",),
+        ("--format", "v2s2"),
+        ("a", "b"),
+        ("--isolation", "chroot"),
+        ("-m", "1g"),
+        ("--hooks-dir", "x"),
+        ("--cpp-flag", "-DX"),
+    ],
+)
+def test_what_is_refused(words):
+    with pytest.raises(RlError) as caught:
+        read(*words)
+    assert caught.value.message
+
+
+def test_push_and_load_are_outputs():
+    assert read("--push").output == ["type=image,push=true"]
+    assert read("-o", "out", "--load").output == ["out", "type=image"]
+
+
+def test_the_environment_has_defaults():
+    environ = {"SOURCE_DATE_EPOCH": "12", "BUILDAH_FORMAT": "docker", "BUILDAH_LAYERS": "false",
+               "BUILDKIT_PROGRESS": "plain"}  # fmt: skip
+    found = read(environ=environ)
+    assert (found.source_date_epoch, found.format, found.layers) == (12, "docker", False)
+    assert found.progress == "plain"
+    words = ("--source-date-epoch", "3", "--format", "oci", "--layers", "--progress", "tty")
+    found = read(*words, environ=environ)
+    assert (found.source_date_epoch, found.format, found.layers) == (3, "oci", True)
+    assert found.progress == "tty"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("SOURCE_DATE_EPOCH", "now"), ("BUILDAH_FORMAT", "zip"), ("BUILDAH_LAYERS", "perhaps")],
+)
+def test_a_bad_variable_is_an_error(name, value):
+    with pytest.raises(cmd_build.BadSetting) as caught:
+        read(environ={name: value})
+    assert name in caught.value.message
