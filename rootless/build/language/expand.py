@@ -42,19 +42,20 @@ class BadExpansion(BuildError):
     """{where}{text}{shown}"""
 
 
-def expand(text, lookup, escape=None, node=None):
+def expand(text, lookup, escape=None, node=None, keep_unset=False):
     """``text`` with variables put in, without quotes and escapes (str).
 
     ``lookup(name)`` gives the value (str) or None if unset. ``escape`` is that of ``node``,
-    else a backslash. Raises BadExpansion, pointing into ``node`` if there is one.
+    else a backslash. ``keep_unset`` leaves unset variables as they stand, and doesn't mind
+    ``${v:?}``. Raises BadExpansion, pointing into ``node`` if there is one.
     """
-    return _run(text, lookup, escape, node, _Lexer.whole)
+    return _run(text, lookup, escape, node, _Lexer.whole, keep_unset=keep_unset)
 
 
 def words(text, lookup, escape=None, node=None, keep_unset=False):
     """As ``expand``, but split at spaces that are not quoted, variables included (list).
 
-    ``keep_unset`` leaves unset variables as they stand.
+    ``keep_unset``: as there.
     """
     return _run(text, lookup, escape, node, _Lexer.words, keep_unset=keep_unset)
 
