@@ -35,6 +35,7 @@ class BlobWriter:
         self._algorithm = digests.split(digest)[0] if digest else "sha256"
         self._work = None
         self._file = -1
+        self._helped = None
         if digest:
             store.tmp.hold(digest)
             if not self._found():
@@ -87,6 +88,15 @@ class BlobWriter:
         self._hasher.update(data)
         self.offset += len(data)
 
+    def fileno(self):
+        """The descriptor of the data, for a helper that writes it; see ``written``."""
+        return self._file
+
+    def written(self, name, size):
+        """Say what a helper has written into ``fileno()``: hex digits of its digest, bytes."""
+        self._helped = name
+        self.offset = size
+
     def commit(self):
         """Verify, sync and publish it; its digest.  WrongDigest or WrongSize else.
 
@@ -96,7 +106,7 @@ class BlobWriter:
             return self.digest
         if self.size is not None and self.offset != self.size:
             raise WrongSize(what=self.digest or "the blob", found=self.offset, wanted=self.size)
-        name = self._hasher.hexdigest()
+        name = self._helped or self._hasher.hexdigest()
         found = f"{self._algorithm}:{name}"
         if self.digest and found != self.digest:
             self._close(remove=True)

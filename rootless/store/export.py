@@ -310,7 +310,7 @@ def _write_merged(writer, rootfs, container_dir, layer_paths):
             owner = _clone_owner(rootfs, container_dir)
             members = Members(writer, root, owner, _all_recorded(stacked))
             members.live = True
-            devices = _devices(stacked)
+            devices = sorted(devices_of(stacked).items())
             stacked.close()
             return _walk(members, devices)
         finally:
@@ -329,15 +329,15 @@ def _clone_owner(rootfs, container_dir):
         os.close(home)
 
 
-def _devices(stacked):
-    """[(path, facts)] of the device nodes that only the indexes have, sorted."""
+def devices_of(stacked):
+    """{path: facts} of the device nodes that only the indexes have."""
     found = {}
     for number, level in enumerate(stacked.levels):
         for text, facts in level.devices.items():
             path = names.raw(text)
             if path not in found and not _hidden(path, stacked.levels[:number]):
                 found[path] = facts
-    return sorted(found.items())
+    return found
 
 
 def _hidden(path, levels):

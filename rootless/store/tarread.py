@@ -170,6 +170,11 @@ def _checksum_fits(block):
     return unsigned - 256 * sum(1 for b in block[:148] + block[156:] if b > 127) == wanted
 
 
+def is_header(block):
+    """Whether ``block`` (512 bytes) looks like the header of a member."""
+    return block != _ZERO and _checksum_fits(block)
+
+
 def _number(text, what):
     """A decimal pax value."""
     if not text.isdigit() or len(text) > 19:

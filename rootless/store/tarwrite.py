@@ -89,6 +89,15 @@ class TarWriter:
         if len(data) % BLOCK:
             self._write(bytes(-len(data) % BLOCK))
 
+    def piece(self, data):
+        """Write a part of a file's content; ``pad`` ends it."""
+        self._write(data)
+
+    def pad(self, size):
+        """Fill the last block of a file of ``size`` bytes that came by ``piece``."""
+        if size % BLOCK:
+            self._write(bytes(-size % BLOCK))
+
     def finish(self):
         """Write the end mark."""
         self._write(bytes(2 * BLOCK))

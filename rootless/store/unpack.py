@@ -24,14 +24,14 @@ _PIPE = 1 << 20
 _F_SETPIPE_SZ = 1031
 _AHEAD = 12
 _MIN_FREE = 64 << 20
-_CHECK_EVERY = 128 << 20
+CHECK_EVERY = 128 << 20
 
 INDEX, ENTRIES, TREE = "index", "entries", "tree"
-_BUILD = "layer"
+BUILD = "layer"
 
 # A child must not keep the writing end of another child's pipe open: that one would wait
 # for an end that never comes.  So forks and this list change under one lock.
-_forking = allocate_lock()
+forking = allocate_lock()
 _writing = set()
 
 
@@ -77,16 +77,20 @@ class Unpack:
         self.present = self.store.layers.has(self.diff_id)
         return self.present
 
-    def _start(self):
+    def _build(self):
+        """A descriptor of the empty directory that the layer is made in."""
         from rootless.store import removal
 
+        removal.remove(self.store, self._work.descriptor, BUILD)  # of a killed writer
+        os.mkdir(BUILD, 0o700, dir_fd=self._work.descriptor)
+        return os.open(BUILD, files.DIRECTORY, dir_fd=self._work.descriptor)
+
+    def _start(self):
         algorithm = digests.split(self.diff_id)[0] if self.diff_id else "sha256"
         hasher = digests.hasher(algorithm)
-        removal.remove(self.store, self._work.descriptor, _BUILD)  # of a killed writer
-        os.mkdir(_BUILD, 0o700, dir_fd=self._work.descriptor)
-        layer = os.open(_BUILD, files.DIRECTORY, dir_fd=self._work.descriptor)
+        layer = self._build()
         try:
-            with _forking:
+            with forking:
                 reading, self._pipe = os.pipe()
                 grow_pipe(self._pipe)
                 _writing.add(self._pipe)
@@ -128,7 +132,7 @@ class Unpack:
 
     def _end_input(self):
         if self._pipe != -1:
-            with _forking:
+            with forking:
                 _writing.discard(self._pipe)
                 os.close(self._pipe)
             self._pipe = -1
@@ -163,7 +167,7 @@ class Unpack:
         # whole, whatever happens to the machine.
         files.syncfs(home)
         try:
-            os.rename(_BUILD, name, src_dir_fd=self._work.descriptor, dst_dir_fd=home)
+            os.rename(BUILD, name, src_dir_fd=self._work.descriptor, dst_dir_fd=home)
         except OSError:
             if not self._found():
                 raise
@@ -318,10 +322,24 @@ class _Listing:
 
 def _unpack(layer, reading, hasher, algorithm, single):
     """In the child: unpack what comes from ``reading`` into the directory ``layer``."""
+    let_go()
+    feed = Feed(reading, hasher)
+    facts = in_tree(layer, lambda listing: _extract(feed, listing, single))
+    facts["diff_id"] = f"{algorithm}:{feed.hasher.hexdigest()}"
+    facts["size"] = feed.size
+    facts["compression"] = feed.codec
+    return describe(layer, facts, single)
+
+
+def let_go():
+    """In a child: close what it inherited by chance, other children's pipes."""
     for descriptor in _writing:
         os.close(descriptor)
+
+
+def in_tree(layer, make):
+    """In a child: the facts that ``make(listing)`` gives, called with the new tree as "/"."""
     os.umask(0)
-    feed = Feed(reading, hasher)
     listing = _Listing(layer)
     os.mkdir(TREE, 0o700, dir_fd=layer)
     tree = os.open(TREE, files.DIRECTORY, dir_fd=layer)
@@ -331,16 +349,18 @@ def _unpack(layer, reading, hasher, algorithm, single):
     # From here on "/" is written by the archive: let nothing be imported from there.
     finders, sys.meta_path[:] = sys.meta_path[:], []
     try:
-        facts = _extract(feed, listing, single)
+        facts = make(listing)
     finally:
         os.fchdir(outside)
         os.chroot(".")
         sys.meta_path[:] = finders
     listing.close()
-    facts["diff_id"] = f"{algorithm}:{feed.hasher.hexdigest()}"
-    facts["size"] = feed.size
+    return facts
+
+
+def describe(layer, facts, single):
+    """In a child: write the layer's index; the short form of the facts."""
     facts["rung"] = "single" if single else "range"
-    facts["compression"] = feed.codec
     files.write_atomic(layer, INDEX, jsontext.dumps(facts).encode() + b"\n", sync=False)
     brief = ("diff_id", "size", "entries", "bytes", "unmapped", "compression")
     return {key: facts[key] for key in brief}
@@ -354,9 +374,9 @@ def _extract(feed, listing, single):
     watched = 0
     for entry in reader:
         maker.add(entry, reader)
-        if maker.bytes - watched > _CHECK_EVERY:
+        if maker.bytes - watched > CHECK_EVERY:
             watched = maker.bytes
-            _check_space(maker.root)
+            check_space(maker.root)
     if not reader.ended and feed.codec == "zstd":
         # Its reader doesn't tell a cut stream from a whole one.
         raise tarread.BadArchive(problem="its end mark is missing")
@@ -367,7 +387,7 @@ def _extract(feed, listing, single):
     return facts
 
 
-def _check_space(descriptor):
+def check_space(descriptor):
     """Stop before the file system is full to the last block: others write to it as well."""
     status = os.fstatvfs(descriptor)
     if status.f_bavail * status.f_frsize < _MIN_FREE:

@@ -1,0 +1,258 @@
+"""What a step copies: the files its sources name, without what is excluded.
+
+A source gives Selections, one for each path that its pattern matches; a Selection has Items
+in the order of their names, directories before what is in them.
+"""
+
+import os
+
+from rootless.build.copy import match, view
+from rootless.build.copy.errors import BadName, NoSuchKind, NotFound
+from rootless.store import merged, names
+
+_SKIPPED = (view.IFSOCK,)
+_REFUSED = {
+    view.IFSOCK: "a socket",
+    view.IFCHR: "a device",
+    view.IFBLK: "a device",
+}
+
+
+class Item:
+    """One file: ``name`` below the selection's top (b"" is the top itself), ``place``.
+
+    ``digest``: of its content and attributes, bytes, once it is known.  ``optional``: a
+    directory that counts only for what is in it.
+    """
+
+    __slots__ = ("name", "place", "digest", "optional")
+
+    def __init__(self, name, place, optional=False):
+        self.name = name
+        self.place = place
+        self.digest = None
+        self.optional = optional
+
+
+class Selection:
+    """The files of one path: ``base`` is its last part as written, ``view`` where they are.
+
+    ``above``: the directories between pivot and path that --parents brings along, as
+    (path, Place), ``remade`` says that it is used; ``devices``: {name: facts} of nodes that
+    only an index has.
+    """
+
+    def __init__(self, view, base, items, above=(), devices=None):
+        self.view = view
+        self.base = base
+        self.items = items
+        self.above = above
+        self.devices = devices or {}
+
+        self.remade = False
+
+    @property
+    def is_directory(self):
+        return self.items[0].place.is_directory
+
+
+def clean(text):
+    """The parts of a path below the top; ``..`` doesn't leave it (path.Clean in Go)."""
+    parts = []
+    for part in text.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    return parts
+
+
+def from_tree(opened, pattern, exclude, parents):
+    """The Selections of a view for one pattern (str).
+
+    ``exclude``: Patterns or None.  NotFound if a path without wildcards isn't there; wildcards
+    may match nothing, as BuildKit has it.
+    """
+    if parents:
+        return _with_parents(opened, pattern, exclude)
+    found = []
+    for path in _matches(opened, view.walk(opened, b""), clean(pattern), pattern):
+        place = view.resolve(opened, path)
+        if place is None:
+            raise NotFound(os.fsdecode(path), opened.what)
+        base = path.rpartition(b"/")[2]
+        if selection := _selection(opened, base, place, exclude, base):
+            found.append(selection)
+    return found
+
+
+def _with_parents(opened, pattern, exclude):
+    """--parents: what is before /./ stays behind, what follows is made anew below."""
+    before, pivot, rest = pattern.partition("/./")
+    if not pivot:
+        before, rest = "", pattern
+    found = []
+    for top in _matches(opened, view.walk(opened, b""), clean(before), pattern):
+        way = view.walk(opened, top)
+        if way is None or not way[-1].is_directory:
+            raise NotFound(os.fsdecode(top), opened.what)
+        inside = _Below(opened, way[-1])
+        for path in _matches(inside, [way[-1]], clean(rest), pattern):
+            steps = view.walk(inside, path, follow=False)
+            if steps is None:
+                raise NotFound(os.fsdecode(path), opened.what)
+            above, here = [], b""
+            for place in steps[1:-1]:
+                here = merged.join(here, place.path.rpartition(b"/")[2])
+                above.append((here, place))
+            found.append((path, steps[-1], above))
+    selections = []
+    for path, place, above in found:
+        selection = _selection(opened, path, place, exclude, path)
+        if selection:
+            selection.above, selection.remade = above, True
+            selections.append(selection)
+    return selections
+
+
+class _Below:
+    """A view whose root is a directory of another."""
+
+    def __init__(self, opened, top):
+        self.opened = opened
+        self.top = top
+        self.what = opened.what
+
+    def root(self):
+        return self.top
+
+    def child(self, place, name):
+        return self.opened.child(place, name)
+
+    def children(self, place):
+        return self.opened.children(place)
+
+    def readlink(self, place):
+        return self.opened.readlink(place)
+
+
+def _matches(opened, way, parts, shown):
+    """The paths (bytes) that the parts of a pattern match, sorted; links aren't followed."""
+    fixed = 0
+    while fixed < len(parts) and not match.has_wildcards(parts[fixed]):
+        fixed += 1
+    path = os.fsencode("/".join(parts[:fixed]))
+    if fixed == len(parts):
+        if "\\" in "/".join(parts) and view.resolve(opened, path) is None:
+            path = os.fsencode(match.plain("/".join(parts)))
+        if view.resolve(opened, path, follow=False) is None:
+            raise NotFound("/".join(parts) or shown, opened.what)
+        return [path]
+    place = view.resolve(opened, path)
+    if place is None:
+        return []
+    found = {}
+    tests = [None if part == "**" else match.compile_part(part) for part in parts[fixed:]]
+    _descend(opened, place, path, tests, found)
+    return sorted(found, key=lambda path: path.split(b"/"))
+
+
+def _descend(opened, place, path, tests, found):
+    """Add to ``found`` what the tests, one for each level, let through below ``place``."""
+    if not place.is_directory:
+        return
+    test, rest = tests[0], tests[1:]
+    if test is None and rest:
+        _descend(opened, place, path, rest, found)
+    for name, child in opened.children(place):
+        here = merged.join(path, name)
+        if test is None:
+            if not rest:
+                found[here] = True
+            else:
+                _descend(opened, child, here, tests, found)
+        elif test(os.fsdecode(name)):
+            if rest:
+                _descend(opened, child, here, rest, found)
+            else:
+                found[here] = True
+
+
+# --- what is below a path ------------------------------------------------------------------
+
+
+def _selection(opened, base, place, exclude, alone):
+    """The Selection of what is at ``place``; None if it is a file that is excluded."""
+    if not place.is_directory:
+        if place.kind in _REFUSED:
+            raise NoSuchKind(os.fsdecode(place.path), opened.what, _REFUSED[place.kind])
+        if exclude is not None and exclude.ignored(os.fsdecode(alone), False):
+            return None
+        return Selection(opened, base, [Item(b"", place)])
+    items = below(opened, place, exclude)
+    return Selection(opened, base, items, devices=devices(opened, place, items))
+
+
+def below(opened, top, exclude):
+    """The Items of the directory ``top`` and all below it, parents first."""
+    items = [Item(b"", top)]
+    waiting = _reversed(opened.children(top), b"")
+    optional = False
+    while waiting:
+        name, place = waiting.pop()
+        if exclude is not None:
+            text = os.fsdecode(name)
+            optional = exclude.ignored(text, place.is_directory)
+            if optional and not (place.is_directory and exclude.may_contain(text)):
+                continue
+        kind = place.kind
+        if kind == view.IFDIR:
+            items.append(Item(name, place, optional or opened.left_out(place)))
+            waiting += _reversed(opened.children(place), name + b"/")
+        elif kind in _REFUSED:
+            if kind not in _SKIPPED:
+                raise NoSuchKind(os.fsdecode(place.path), opened.what, _REFUSED[kind])
+        else:
+            items.append(Item(name, place))
+    return _needed(items)
+
+
+def _reversed(children, before):
+    children.reverse()
+    return [(before + name, place) for name, place in children]
+
+
+def _needed(items):
+    """The items without the optional directories that nothing is in."""
+    if not any(item.optional for item in items):
+        return items
+    kept, needed = [], set()
+    for item in reversed(items):
+        if item.optional and item.name not in needed:
+            continue
+        needed.add(item.name.rpartition(b"/")[0])
+        kept.append(item)
+    kept.reverse()
+    return kept
+
+
+def devices(opened, top, items):
+    """{name: facts} of the device nodes below ``top`` that only an index has."""
+    found = {}
+    noted = opened.devices()
+    if not noted:
+        return found
+    before = top.path + b"/" if top.path else b""
+    known = {item.name for item in items}
+    for path, facts in sorted(noted.items()):
+        if path.startswith(before):
+            name = path[len(before) :]
+            if name not in known and name.rpartition(b"/")[0] in known:
+                found[name] = facts
+    return found
+
+
+def check_name(path):
+    """BadName if a layer can't have a file of that name."""
+    if path.rpartition(b"/")[2].startswith(names.WHITEOUT):
+        raise BadName(os.fsdecode(path))
