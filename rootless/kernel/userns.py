@@ -272,6 +272,41 @@ def maps_of(descriptor):
         process.wait_exit(child)
 
 
+def open_inside(user, namespace, make):
+    """A descriptor that ``make()`` opens in the user namespace and the network namespace with
+    these descriptors: a socket belongs to the namespace in which it was made.
+
+    A child goes in for it; nothing in there may trace it.  OSError if it may not go in.
+    """
+    from _socket import AF_UNIX, SOCK_SEQPACKET, socketpair
+
+    near, far = socketpair(AF_UNIX, SOCK_SEQPACKET, 0)
+    child = os.fork()
+    if child == 0:
+        try:
+            process.prctl(process.PR_SET_DUMPABLE, 0)
+            setns(user, CLONE_NEWUSER)
+            setns(namespace, CLONE_NEWNET)
+            made = make()
+            far.sendmsg([b"0"], [(1, 1, made.to_bytes(4, "little"))])
+        except OSError as error:
+            far.send(str(error.errno or 5).encode())
+        finally:
+            os._exit(0)
+    far.close()
+    try:
+        word, ancillary, _, _ = near.recvmsg(16, 64)
+    finally:
+        near.close()
+        process.wait_exit(child)
+    if not ancillary:
+        number = int(word or b"5")
+        raise OSError(number, os.strerror(number))
+    found = int.from_bytes(ancillary[0][2][:4], "little")
+    os.set_inheritable(found, False)
+    return found
+
+
 def enter_child(ids):
     """Put this process into a new user namespace below its own, mapped by ``ids``.
 
@@ -429,6 +464,25 @@ def start_in(ids, function, *args, mount_ns=False):
     finally:
         os.close(ready)
         os.close(go)
+    return Child(pid, result)
+
+
+def start_beside(function, *args):
+    """Fork, and run ``function(*args)`` as who we are, in no new namespace; returns a Child.
+
+    For work that starts processes itself, several at once: a thread must not.  As for
+    ``start_in`` the result is plain data, and the child dies with this process.
+    """
+    me = os.getpid()
+    result, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(result)
+        process.prctl(process.PR_SET_PDEATHSIG, 9)
+        if os.getppid() != me:
+            os._exit(1)
+        finish(writer, function, args)
+    os.close(writer)
     return Child(pid, result)
 
 

@@ -24,7 +24,7 @@ def export_layer(store, driver, container_dir, layer_paths, write, newest=None):
     (seconds) limits the times, for reproducible builds.
     """
     arguments = (driver.name, container_dir, list(layer_paths), newest)
-    return _stream(store, write, _write_layer, arguments)
+    return stream(store, write, _write_layer, arguments)
 
 
 def export_tree(store, path, write, newest=None, uids=(), gids=()):
@@ -32,7 +32,7 @@ def export_tree(store, path, write, newest=None, uids=(), gids=()):
 
     ``uids``, ``gids``: pieces of model.idmap.shift, for trees with shifted owners.
     """
-    return _stream(store, write, _write_directory, (path, newest, tuple(uids), tuple(gids)))
+    return stream(store, write, _write_directory, (path, newest, tuple(uids), tuple(gids)))
 
 
 def export_merged(driver, container_dir, layer_paths, write):
@@ -50,13 +50,15 @@ def export_rootfs(store, rootfs, container_dir, layer_paths, write):
     """``export_merged`` of a root that is described by a rootfs dict."""
     for key in ("uidmapping", "gidmapping"):
         rootfs = {**rootfs, key: []}  # they are for a container's map; this is the store's
-    return _stream(store, write, _write_merged, (rootfs, container_dir, list(layer_paths)))
+    return stream(store, write, _write_merged, (rootfs, container_dir, list(layer_paths)))
 
 
 # --- the pipe ------------------------------------------------------------------------------
 
 
-def _stream(store, write, function, arguments):
+def stream(store, write, function, arguments):
+    """Run ``function(TarWriter, *arguments)`` as root of the namespace, in a mount namespace of
+    its own: what it returns; ``write`` gets what it writes, in pieces (bytes)."""
     from rootless.store.unpack import grow_pipe
 
     reading, writing = os.pipe()

@@ -1,0 +1,1 @@
+"""RUN: what it depends on, and the step that does it."""
