@@ -104,7 +104,7 @@ static void deliver(int which, size_t length)
         if (result == -EAGAIN)
             client->pending |= (uint8_t)(1 << which);
         else if (result < 0)
-            client_drop(client);
+            client_left(client);
     }
 }
 

@@ -63,6 +63,7 @@ struct client {
     uint8_t charged;  /* has sent stdin and waits for credit */
     uint8_t asked;    /* wants the result of the health check */
     uint8_t told;     /* has got the end */
+    uint8_t deaf;     /* has left: only what it sent before is of interest */
     int64_t since;    /* when it last took something, while it is behind */
 };
 

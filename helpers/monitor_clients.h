@@ -14,6 +14,8 @@ static long client_send(struct client *client, const void *packet, size_t length
 {
     long result;
 
+    if (client->deaf)
+        return -EPIPE;
     do
         result = SYS6(__NR_sendto, client->fd, packet, length, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0);
     while (result == -EINTR);
@@ -48,6 +50,14 @@ static void client_drop(struct client *client)
     close_politely(&client->fd);
     client->bits = client->pending = client->owed = client->held = 0;
     client->asked = 0;
+}
+
+/* It takes nothing any more, because it has left. What it sent before that is read yet: a
+ * `kill` doesn't wait for us. The end of file behind that drops it. */
+static void client_left(struct client *client)
+{
+    client->deaf = 1;
+    client->pending = client->owed = 0;
 }
 
 /* Says why the connection ends, if there is room for a word. */
@@ -148,7 +158,7 @@ static void client_flush(struct client *client)
             client->owed &= (uint8_t)~bit;
     }
     if (result < 0 && result != -EAGAIN)
-        client_drop(client);
+        client_left(client);
 }
 
 static void owe_all(uint8_t bit)
@@ -411,6 +421,12 @@ static void client_read(struct client *client)
         length = SYS6(__NR_recvfrom, client->fd, packet, 1, MSG_DONTWAIT | MSG_PEEK, 0, 0);
         if (length == -EAGAIN || length == -EINTR)
             return;
+        /* It closed the socket without having read all from us. That is told once, before
+         * the packets that it had sent. */
+        if (length == -ECONNRESET) {
+            client_left(client);
+            continue;
+        }
         if (length == 1 && packet[0] == 'I') {
             client_stdin(client);
             continue;

@@ -170,15 +170,19 @@ def _hold(engine, record):
     The lock is shared: whoever asks for the container's state still sees it stopped.
     """
     deadline = time.monotonic() + _PATIENCE
-    run_dir = records.run_directory(engine, record["id"])
     while True:
         state = records.state(engine, record)
         if state["pid"]:
             return state["pid"], None
-        os.makedirs(run_dir, 0o700, exist_ok=True)
-        alive = os.open(f"{run_dir}/alive", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        run_dir = records.run_directory(engine, record["id"])
+        alive = records.open_life(run_dir)
         if files.lock(alive, exclusive=False, wait=False):
-            return 0, alive
+            if records.is_current(engine, record["id"], run_dir):
+                return 0, alive
+            if not os.path.isdir(records.directory(engine, record["id"])):
+                records.drop_run_directory(run_dir)
+                os.close(alive)
+                raise records.NoContainer(record["name"])  # removed meanwhile
         os.close(alive)
         if time.monotonic() > deadline:
             raise Busy(record["name"])

@@ -87,8 +87,10 @@ def pause(engine, record):
         raise AlreadyPaused(record["name"])
     running_pid(engine, record)
     stopped = set()
-    with open(_mark(engine, record), "wb"):
-        pass
+    try:
+        os.close(os.open(_mark(engine, record), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except FileNotFoundError:
+        raise NotRunning(record["name"]) from None  # removed meanwhile
     for _ in range(_ROUNDS):
         fresh = [pid for pid in pids(engine, record) if pid not in stopped]
         if not fresh:
@@ -103,7 +105,10 @@ def unpause(engine, record):
     if not os.path.exists(_mark(engine, record)):
         raise NotPaused(record["name"])
     _signal(pids(engine, record), _CONT)
-    os.unlink(_mark(engine, record))
+    try:
+        os.unlink(_mark(engine, record))
+    except FileNotFoundError:
+        pass  # removed meanwhile, or two of these at once
     events.container(engine, record, "unpause")
 
 

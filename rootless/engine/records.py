@@ -21,6 +21,7 @@ VERSION = 1
 # the place is this word, so that no record holds a path of the store.
 FILES = "rl-files:"
 _LIMIT = 16 << 20
+_AGAIN = 1000  # times that a directory may vanish under our hands
 _LEAVING = 250  # looks, 20 ms apart, at a monitor that only has to leave
 _NAME_START = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 _NAME_REST = _NAME_START | frozenset("_.-")
@@ -92,7 +93,7 @@ def own_run_directory(engine, container_id):
 
 def drop_run_directory(run_dir):
     """Delete a container's runtime directory."""
-    for name in ("control", "started", "paused", "health", "alive"):
+    for name in ("control", "started", "paused", "health", "ports", "alive"):
         try:
             os.unlink(f"{run_dir}/{name}")
         except FileNotFoundError:
@@ -111,18 +112,59 @@ def drop_run_directory(run_dir):
             os.close(above)
 
 
-def move_here(engine, container_id):
-    """Let a container that isn't running be started with this session's runtime directory."""
-    wanted = own_run_directory(engine, container_id)
-    link = f"{directory(engine, container_id)}/run"
-    before = run_directory(engine, container_id)
-    if before != wanted:
+def open_life(run_dir):
+    """A descriptor of the life lock of a container, not held yet; made if it isn't there.
+
+    Whoever removes the container meanwhile deletes the directory: then it is made once more,
+    and who holds the lock has to look whether there still is a container (``is_current``).
+    """
+    for _ in range(_AGAIN):
         try:
-            os.symlink(wanted, f"{link}.{os.getpid()}")
-        except FileNotFoundError:
-            raise NoContainer(container_id) from None
+            os.makedirs(run_dir, 0o700, exist_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+            return os.open(f"{run_dir}/alive", flags, 0o600)
+        except (FileNotFoundError, FileExistsError) as error:
+            trouble = error
+    raise trouble
+
+
+def is_current(engine, container_id, run_dir):
+    """Whether the container still is there and has its life lock in ``run_dir``.
+
+    To be asked by who holds that lock: then the answer stays true.
+    """
+    try:
+        return os.readlink(f"{directory(engine, container_id)}/run") == run_dir
+    except OSError:
+        return False
+
+
+def move_here(engine, container_id):
+    """Let a container that isn't running be started with this session's runtime directory.
+
+    False if another rl is at work with it.  Raises NoContainer.
+    """
+    wanted = own_run_directory(engine, container_id)
+    before = run_directory(engine, container_id)
+    if before == wanted:
+        return True
+    try:
+        alive = os.open(f"{before}/alive", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        alive = None  # of another boot, or of a session whose directory is gone: nobody has it
+    try:
+        if alive is not None and not (hold(alive) and is_current(engine, container_id, before)):
+            return False
+        link = f"{directory(engine, container_id)}/run"
+        os.symlink(wanted, f"{link}.{os.getpid()}")
         os.rename(f"{link}.{os.getpid()}", link)
         drop_run_directory(before)
+    except FileNotFoundError:
+        raise NoContainer(container_id) from None
+    finally:
+        if alive is not None:
+            os.close(alive)
+    return True
 
 
 # --- names ---------------------------------------------------------------------------------
@@ -214,10 +256,12 @@ def write(directory_fd, name, value, sync=False):
 
 
 def update(engine, record, sync=True):
-    """Write a changed record."""
+    """Write a changed record; NoContainer."""
     here = _open(engine, record["id"])
     try:
         write(here, "record.json", record, sync)
+    except FileNotFoundError:
+        raise NoContainer(record["name"]) from None  # removed meanwhile
     finally:
         os.close(here)
 

@@ -44,16 +44,15 @@ def remove(engine, record, force=False, volumes=False, timeout=None):
         if not force:
             raise StillRunning(record["name"])
         end(engine, record, timeout)
-    with _Held(engine, record):
+    with _Held(engine, record) as held:
         gone = f"{engine.config.root}/containers/{GONE}{record['id']}"
-        run_dir = records.run_directory(engine, record["id"])
         try:
             os.rename(records.directory(engine, record["id"]), gone)
         except FileNotFoundError:
-            records.drop_run_directory(run_dir)  # another rl was faster
+            records.drop_run_directory(held.run_dir)  # another rl was faster
             return
         records.release_name(engine, record["name"], record["id"])
-        records.drop_run_directory(run_dir)
+        records.drop_run_directory(held.run_dir)
     events.container(engine, record, "remove")
     try:
         erase(engine, f"{GONE}{record['id']}")
@@ -122,16 +121,21 @@ class _Held:
     """The container's life lock, so that nobody starts it while it is being removed."""
 
     def __init__(self, engine, record):
-        run_dir = records.run_directory(engine, record["id"])
-        os.makedirs(run_dir, 0o700, exist_ok=True)
-        self.name = record["name"]
-        self.alive = os.open(f"{run_dir}/alive", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.engine = engine
+        self.record = record
+        self.run_dir = records.run_directory(engine, record["id"])
+        self.alive = records.open_life(self.run_dir)
 
     def __enter__(self):
-        if not records.hold(self.alive):
+        if not records.hold(self.alive) or self._moved():
             os.close(self.alive)
-            raise Busy(self.name)
+            raise Busy(self.record["name"])
         return self
+
+    def _moved(self):
+        """Whether a session with another runtime directory has begun it meanwhile."""
+        return records.run_directory(self.engine, self.record["id"]) != self.run_dir and (
+            os.path.isdir(records.directory(self.engine, self.record["id"])))
 
     def __exit__(self, *error):
         os.close(self.alive)

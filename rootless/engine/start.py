@@ -55,17 +55,20 @@ def take_lock(engine, record, new=False):
     """
     if not records.is_free(engine, record["id"]):
         raise AlreadyRunning(record["name"])
-    records.move_here(engine, record["id"])
-    run_dir = records.run_directory(engine, record["id"])
-    os.makedirs(run_dir, 0o700, exist_ok=True)
-    alive = os.open(f"{run_dir}/alive", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    if not records.move_here(engine, record["id"]):
+        raise AlreadyRunning(record["name"])
+    run_dir = records.own_run_directory(engine, record["id"])
+    alive = records.open_life(run_dir)
     if not records.hold(alive):
         os.close(alive)
         raise AlreadyRunning(record["name"])
-    if not (new or os.path.isdir(records.directory(engine, record["id"]))):
+    if not (new or records.is_current(engine, record["id"], run_dir)):
+        # Removed meanwhile, or begun by a session with another runtime directory.
         records.drop_run_directory(run_dir)
         os.close(alive)
-        raise records.NoContainer(record["name"])  # removed meanwhile
+        if os.path.isdir(records.directory(engine, record["id"])):
+            raise AlreadyRunning(record["name"])
+        raise records.NoContainer(record["name"])
     ended = f"{records.directory(engine, record['id'])}/exit"
     for path in (f"{run_dir}/started", f"{run_dir}/paused", ended):
         try:
@@ -76,7 +79,7 @@ def take_lock(engine, record, new=False):
 
 
 def begin(engine, record, spec, rootfs, start, filters=(), ids=None, join=None, network=None,
-          prepare=None):
+          prepare=None, private=()):
     """Launch the container; returns (pid of its monitor to be, the founder's socket).
 
     ``spec`` is the runnable configuration (engine/assemble.py), ``rootfs`` the prepared root.
@@ -107,6 +110,7 @@ def begin(engine, record, spec, rootfs, start, filters=(), ids=None, join=None, 
             preserved=start.preserve_fds,
             prepare=prepare,
             network=network,
+            private=private,
             hold=start.hold,
             debug=start.debug,
             monitor=_Words(engine, record, start, alive, container),

@@ -107,9 +107,9 @@ def _empty(current, top, depth):
     with os.scandir(current) as entries:
         for entry in entries:
             if not entry.is_dir(follow_symlinks=False):
+                changed = True  # also if it is gone: somebody else is at work here
                 try:
                     os.unlink(entry.name, dir_fd=current)
-                    changed = True
                     continue
                 except FileNotFoundError:
                     continue
@@ -119,8 +119,11 @@ def _empty(current, top, depth):
     for name in directories:
         if depth >= _DEEP:
             moved = f".rl-{os.urandom(8).hex()}"
-            _open_up(current, name)
-            os.rename(name, moved, src_dir_fd=current, dst_dir_fd=top)
+            try:
+                _open_up(current, name)
+                os.rename(name, moved, src_dir_fd=current, dst_dir_fd=top)
+            except FileNotFoundError:
+                pass  # removed or moved by somebody else
         else:
             _remove_directory(current, name, top, depth + 1)
         changed = True

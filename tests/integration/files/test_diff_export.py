@@ -56,7 +56,9 @@ def test_diff_of_images(changed):
     back = changed.ok("diff", "busybox", "second").lines
     assert {"A /etc/group", "D /new", "A /usr", "D /var/tmp/y"} <= set(back)
     assert "A /bin" in changed.ok("image", "diff", "busybox").lines
-    changed.fails("image", "diff", "c", says="'c'")
+    # A container's name is none of an image (and no beginning of an image's id).
+    changed.ok("rename", "c", "one")
+    changed.fails("image", "diff", "one", says="'one'")
 
 
 def test_nothing_changed(rl_on, busybox_image):

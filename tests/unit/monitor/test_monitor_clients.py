@@ -287,6 +287,53 @@ def test_a_client_that_is_killed(workdir):
         box.wait()
 
 
+def _stopped(box):
+    """Keep the monitor from doing anything, as a busy machine may."""
+    os.kill(box.pid, signal.SIGSTOP)
+    os.waitpid(box.pid, os.WUNTRACED)
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_who_does_not_wait_is_heard(workdir, known):
+    """`rl kill` leaves at once: before it was let in, or with a packet of ours unread."""
+    with Monitored(workdir, ["sleep", "1000"], attach=0) as box:
+        box.started()
+        if known:
+            client = box.connect()
+            client.socket.recv(64, socket.MSG_PEEK)  # it is let in: the start was told
+        _stopped(box)
+        if not known:
+            client = box.connect()
+        client.send(b"K", bytes([signal.SIGUSR1, 0]))
+        client.close()
+        os.kill(box.pid, signal.SIGCONT)
+        box.wait()
+        assert box.record()["signal"] == signal.SIGUSR1
+
+
+def test_who_detaches_with_output_unread_is_heard(workdir):
+    """The goodbye counts: it is not the end of the program's stdin."""
+    with Monitored(workdir, ["sh", "-c", "echo one; cat; exit 6"], attach=0) as box:
+        box.started()
+        client = box.connect()
+        client.send(b"A", bytes([OUT | IN]))
+        client.socket.recv(64, socket.MSG_PEEK)  # at least the start is unread
+        _stopped(box)
+        client.send(b"D")
+        client.close()
+        os.kill(box.pid, signal.SIGCONT)
+        other = box.connect()
+        other.send(b"A", bytes([OUT | IN]))
+        other.send(b"I", b"still open")
+        said = b""
+        while b"still open" not in said:
+            said += other.until(b"o")[0]
+        other.send(b"E")
+        other.until(b"x")
+        box.wait()
+        assert box.record()["code"] == 6
+
+
 def test_too_many_clients(workdir):
     with Monitored(workdir, ["cat"]) as box:
         box.started()

@@ -320,7 +320,7 @@ for name in os.listdir("/proc/self/fd"):
     except OSError:
         pass
 with open("/proc/self/status") as file:
-    status = dict(line.rstrip().split(":\\t", 1) for line in file)
+    status = dict(line.rstrip("\\n").split(":\\t", 1) for line in file)
 kept = ("SigBlk", "SigIgn", "NoNewPrivs", "PPid", "Pid")
 json.dump({"fds": fds, "argv": sys.argv[1:], "pid": os.getpid(),
            "environ": os.environ.get("COLOUR"), "cwd": os.getcwd(),
