@@ -87,6 +87,7 @@ def _item(row, request):
         "RunningFor": output.ago(row["Created"]) if row["Created"] else "",
         "Status": status(row),
         "Mounts": ",".join(row["Mounts"]),
+        "Ports": _ports(row["Ports"]),
         "Networks": ",".join(row["Networks"]),
         "Labels": row["Labels"],
     }
@@ -98,6 +99,14 @@ def _item(row, request):
     if request.ns:
         item.update(listing.namespaces(row["Pid"]))
     return item
+
+
+def _ports(mappings):
+    if not mappings:
+        return ""
+    from rootless.engine import publish
+
+    return publish.text(mappings)
 
 
 def _raw(row):

@@ -37,14 +37,18 @@ class Ready:
 
     def __init__(self):
         self.spec = self.rootfs = self.ids = self.network = self.prepare = self.warning = None
+        self.ports = None  # engine.publish.Ports
         self.filters = []
         self.join = {}
         self.shared = set()  # kinds of namespaces to join that are the machine's own
 
     def close(self):
-        """Close the namespaces that were opened to be joined."""
+        """Close the namespaces that were opened to be joined, and the published ports."""
         for descriptor in self.join.values():
             os.close(descriptor)
+        self.join = {}
+        if self.ports:
+            self.ports.close()
 
 
 def assemble(engine, record, spec=None):
@@ -59,6 +63,8 @@ def assemble(engine, record, spec=None):
         network = connect.prepare(engine, record)
         ready.warning = network["warning"]
         ready.network = connect.launch_step(engine, record, network["plan"])
+        if record.get("ports"):
+            _publish(engine, record, network["plan"], ready)
         files = _write_files(engine, record, spec, network)
         ready.rootfs = root(engine, record, ready.ids)
         mounts = [runnable(engine, record, entry, files, ready.ids, ready.join)
@@ -74,6 +80,14 @@ def assemble(engine, record, spec=None):
         ready.close()
         raise
     return ready
+
+
+def _publish(engine, record, plan, ready):
+    from rootless.engine import publish
+
+    ready.ports = publish.open_ports(engine, record)
+    gateways = plan["gateways"] if plan else ()
+    ready.network = publish.step(engine, record, ready.ports, ready.network, gateways)
 
 
 def filters(engine, spec, ids, privileged=False):

@@ -65,18 +65,15 @@ def launch_step(engine, record, plan):
     """What the launcher calls with the pid of pid 1: starts the helper, returns words about
     it for the monitor.
 
-    The end of a helper takes the kernel some 20 ms; that is waited for only where ports have
-    to be free again.
+    The end of a helper takes the kernel some 20 ms, which nobody has to wait for.
     """
     if plan is None or not plan["rungs"]:
         return None
     from rootless.network.start import start  # before the fork
 
-    word = "helper" if plan["ports"] else "unawaited"
-
     def connect(pid, route):
         run_dir = records.run_directory(engine, record["id"])
         helper = start(plan, pid=pid, run_dir=run_dir)["pid"]
-        return [] if helper is None else [f"{word}={helper}"]
+        return [] if helper is None else [f"unawaited={helper}"]
 
     return connect

@@ -242,6 +242,8 @@ def _record(engine, request, container_id, image, spec):
         "anonymous_volumes": anonymous,
         "mounts": [_shown_mount(entry) for entry in own["volumes"]],
         "network": _network(own, options),
+        "ports": own["ports"],
+        "exposed": own["exposed"],
         "networks": [own["network"]["mode"]],
         "requires": [records.find_id(engine, name) for name in options.get("requires") or ()],
         "rung": engine.ids.rung,

@@ -79,7 +79,7 @@ def container(engine, record, size=False):
         "GraphDriver": {"Name": record.get("driver") or "", "Data": {}},
         "Mounts": [_mount(engine, entry) for entry in record["mounts"]],
         "Dependencies": record["requires"],
-        "NetworkSettings": _network(record),
+        "NetworkSettings": _network(engine, record, state),
         "Namespace": "",
         "IsInfra": False,
         "IsService": False,
@@ -168,11 +168,17 @@ _PROPAGATION = ("rprivate", "private", "rslave", "slave", "rshared", "shared")
 _SHOWN = ("nosuid", "nodev", "noexec", "suid", "dev", "exec", "rbind", "bind")
 
 
-def _network(record):
+def _network(engine, record, state):
     mode = record["network"]["parsed"]["mode"]
+    ports = {}
+    if record.get("ports") or record.get("exposed"):
+        from rootless.engine import publish
+
+        mappings = publish.shown(engine, record, bool(state["pid"]))
+        ports = publish.by_port(mappings, record["exposed"])
     return {"EndpointID": "", "Gateway": "", "IPAddress": "", "IPPrefixLen": 0, "IPv6Gateway": "",
             "GlobalIPv6Address": "", "MacAddress": record["network"].get("mac") or "", "Bridge": "",
-            "SandboxID": "", "HairpinMode": False, "LinkLocalIPv6Address": "", "Ports": {},
+            "SandboxID": "", "HairpinMode": False, "LinkLocalIPv6Address": "", "Ports": ports,
             "SandboxKey": "", "Networks": {mode: {}}}
 
 
@@ -204,6 +210,8 @@ def _config(record, spec):
         "StopTimeout": record["stop_timeout"],
         "Passwd": bool(own["passwd"]),
     }
+    if record.get("exposed"):
+        found["ExposedPorts"] = {port: {} for port in record["exposed"]}
     if record.get("health"):
         from rootless.engine import health
 
@@ -224,7 +232,7 @@ def _host_config(record, spec):
                       "Tag": record["log"].get("tag") or "",
                       "Size": str(record["log"].get("max_size") or "0B")},
         "NetworkMode": record["network"]["parsed"]["mode"],
-        "PortBindings": {},
+        "PortBindings": _bindings(record),
         "RestartPolicy": {"Name": policy, "MaximumRetryCount": int(most or 0)},
         "AutoRemove": record["remove"],
         "Annotations": spec["annotations"],
@@ -241,7 +249,7 @@ def _host_config(record, spec):
         "OomScoreAdj": spec["process"].get("oomScoreAdj") or 0,
         "PidMode": "private" if "pid" in kinds else "host",
         "Privileged": own["privileged"],
-        "PublishAllPorts": False,
+        "PublishAllPorts": bool(given.get("publish_all")),
         "ReadonlyRootfs": spec["root"]["readonly"],
         "SecurityOpt": list(given.get("security_opt") or ()),
         "Tmpfs": {entry["destination"]: ",".join(entry["options"])
@@ -254,6 +262,14 @@ def _host_config(record, spec):
         "Ulimits": [{"Name": limit["type"], "Soft": limit["soft"], "Hard": limit["hard"]}
                     for limit in spec["process"]["rlimits"]],
     }
+
+
+def _bindings(record):
+    if not record.get("ports"):
+        return {}
+    from rootless.engine import publish
+
+    return publish.by_port(record["ports"])
 
 
 def _mappings(linux):

@@ -44,7 +44,7 @@ def describe(engine, record):
                 "ImageID": "", "Command": "", "State": "damaged",
                 "Reason": record["damaged"], "CreatedAt": "", "Created": 0,
                 "StartedAt": 0, "ExitedAt": 0, "ExitCode": -1,
-                "Exited": True, "Pid": 0, "Ports": "", "Labels": {}, "Mounts": [],
+                "Exited": True, "Pid": 0, "Ports": [], "Labels": {}, "Mounts": [],
                 "Networks": [], "AutoRemove": False, "Restarts": 0, "Health": ""}
     state = records.state(engine, record)
     ended = state["exit"] or {}
@@ -66,13 +66,22 @@ def describe(engine, record):
         "State": state["status"],
         "Pid": state["pid"],
         "Health": health(engine, record, state),
-        "Ports": record.get("ports_text", ""),
+        "Ports": _ports(engine, record, state),
         "Labels": record["labels"],
         "Mounts": [mount["Destination"] for mount in record["mounts"]],
         "Networks": record.get("networks", []),
         "AutoRemove": record["remove"],
         "Restarts": record.get("restarts", 0),
     }
+
+
+def _ports(engine, record, state):
+    """The published ports, as mappings of network.ports."""
+    if not record.get("ports"):
+        return []
+    from rootless.engine import publish
+
+    return publish.shown(engine, record, bool(state["pid"]))
 
 
 def _unix(text):

@@ -121,6 +121,7 @@ def launch(engine, record, begin):
         start_required(engine, record)
     if begin.alive is None:  # before anything is written into the container's directory
         begin.alive = start.take_lock(engine, record)
+    ready = None
     try:
         ready = assemble.assemble(engine, record)
         if ready.warning:
@@ -128,11 +129,14 @@ def launch(engine, record, begin):
         pid, socket = start.begin(
             engine, record, ready.spec, ready.rootfs, begin, filters=ready.filters,
             ids=ready.ids, join=ready.join, network=ready.network, prepare=ready.prepare,
+            private=ready.ports.descriptors() if ready.ports else (),
         )
     except BaseException:
         _release(begin)
         raise
-    ready.close()
+    finally:
+        if ready:
+            ready.close()
     return pid, socket
 
 

@@ -336,8 +336,8 @@ def check(network, *, dns=False, mac=None, ip=None, ip6=None, aliases=(), ports=
     shown = mode if "target" not in network else f"{mode}:{network['target']}"
     if dns and mode in ("none", "container"):
         raise NetworkConflict("--dns, --dns-option and --dns-search", shown)
-    if ports and mode in ("none", "host", "container", "ns"):
-        hint = "its ports are the host's already" if mode == "host" else None
+    if ports and mode in ("container", "ns"):
+        hint = "publish them with the container that has the network" if mode[0] == "c" else None
         raise NetworkConflict("-p and -P", shown, hint=hint)
     for name, value in (("--ip", ip), ("--ip6", ip6)):
         if value is None:

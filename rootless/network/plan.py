@@ -43,17 +43,17 @@ class NoHelper(NetworkError):
 
 
 def make_plan(network, programs, *, order=("pasta", "slirp4netns"), facts=None, mac=None,
-              resolvers=(), forward=False, ports=()):
+              resolvers=(), forward=False):
     """How to connect a container whose network is ``private``, ``pasta`` or ``slirp4netns``.
 
     ``network`` is what ``model.network.parse`` returned; ``programs`` maps PROGRAMS to
     absolute paths or None; ``order`` are the rungs that work here, best first; ``facts``
     what ``host.look`` says; ``mac`` the canonical MAC address wanted; ``resolvers`` the
-    servers the container will ask; ``forward`` whether it needs the helper's forwarder;
-    ``ports`` the published ones, as ``ports.assign`` returned them.
+    servers the container will ask; ``forward`` whether it needs the helper's forwarder.
 
     The result is plain data: ``rungs`` (what start.start tries in turn), ``interface``,
-    ``addresses`` (the container's own), ``host`` (where it finds the host, or None),
+    ``addresses`` (the container's own), ``gateways`` (the first routers that it sees, IPv4
+    and IPv6), ``host`` (where it finds the host, or None),
     ``forwarder`` (address for resolv.conf, or None), ``ipv6`` and ``warning`` (or None).
     NoHelper if a helper that was asked for isn't there; without any helper the private
     network stays unconnected and ``warning`` says so.
@@ -61,7 +61,7 @@ def make_plan(network, programs, *, order=("pasta", "slirp4netns"), facts=None, 
     facts = facts or host_network.look()
     mode = network["mode"]
     base = _slirp_base(network) or host_network.free_subnet(facts, avoid=resolvers)
-    names = _helpers(mode, programs, order, ports)
+    names = _helpers(mode, programs, order)
     plan = {
         "interface": INTERFACE,
         "own": host_network.nth(base[0], _OWN),
@@ -71,7 +71,6 @@ def make_plan(network, programs, *, order=("pasta", "slirp4netns"), facts=None, 
         "forwarder": host_network.nth(base[0], _DNS) if forward else None,
         "ipv6": False,
         "mac": mac,
-        "ports": list(ports),
         "warning": None,
         "rungs": [],
     }
@@ -80,6 +79,7 @@ def make_plan(network, programs, *, order=("pasta", "slirp4netns"), facts=None, 
     plan["rungs"] = [make[name](plan, programs, facts, options) for name in names]
     plan["ipv6"] = any(rung["ipv6"] for rung in plan["rungs"])
     plan["addresses"] = _common(plan["rungs"])
+    plan["gateways"] = list(dict.fromkeys(g for rung in plan["rungs"] for g in rung["gateways"]))
     if not names:
         plan.update(host=None, forwarder=None)
         plan["warning"] = (
@@ -97,24 +97,13 @@ def _common(rungs):
     return [a for a in best if all(a in rung["addresses"] for rung in rungs)] or best
 
 
-def _helpers(mode, programs, order, ports):
+def _helpers(mode, programs, order):
     """The helpers to try, best first."""
     if mode != "private":
         if not programs.get(mode):
             raise NoHelper(mode, "passt" if mode == "pasta" else mode)
-        if mode == "slirp4netns" and _on_ipv6(ports):
-            raise NetworkError("slirp4netns publishes no ports on IPv6 addresses of the host")
         return [mode]
-    names = [name for name in order if programs.get(name)]
-    if _on_ipv6(ports):
-        names = [name for name in names if name != "slirp4netns"]
-    if ports and not names:
-        raise NoHelper("pasta", "passt")
-    return names
-
-
-def _on_ipv6(ports):
-    return any(is_ipv6(entry["host_ip"]) for entry in ports)
+    return [name for name in order if programs.get(name)]
 
 
 def _slirp_base(network):
@@ -125,12 +114,13 @@ def _slirp_base(network):
     return base, int(prefix)
 
 
-def _rung(name, programs, arguments, addresses, ipv6):
+def _rung(name, programs, arguments, addresses, ipv6, gateways):
     """``watch`` ends a helper whose parent is gone, however it went (prctl(2), PDEATHSIG)."""
     setpriv = programs.get("setpriv")
     watch = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
     argv = [*watch, programs[name], *arguments]
-    return {"name": name, "argv": argv, "addresses": addresses, "ipv6": ipv6}
+    return {"name": name, "argv": argv, "addresses": addresses, "ipv6": ipv6,
+            "gateways": gateways}
 
 
 # --- pasta ---------------------------------------------------------------------------------
@@ -141,18 +131,18 @@ def _pasta(plan, programs, facts, options):
     given, words = _sort_pasta(options)
     ipv4 = facts["ipv4"]
     ipv6 = facts["ipv6"] and facts["address6"] is not None
-    ours = []
+    ours, gateways = [], [plan["gateway"]] if ipv4 else []
     if "address" in given:
         addresses = _own_addresses(words)
         ipv6 = any(is_ipv6(text) for text in addresses)
     else:
-        added, addresses = _pasta_addresses(plan, facts, ipv4, ipv6)
+        added, addresses, gateways = _pasta_addresses(plan, facts, ipv4, ipv6)
         ours += added
     for kind, default in (
         ("interface", ["-I", plan["interface"]]),
         ("mtu", ["-m", str(MTU)]),
-        ("tcp", _pasta_ports("-t", "tcp", plan["ports"])),
-        ("udp", _pasta_ports("-u", "udp", plan["ports"])),
+        ("tcp", ["-t", "none"]),
+        ("udp", ["-u", "none"]),
         ("tcp-ns", ["-T", "none"]),
         ("udp-ns", ["-U", "none"]),
         ("map", ["--no-map-gw"]),
@@ -171,39 +161,25 @@ def _pasta(plan, programs, facts, options):
     if os.geteuid() == 0:
         run += ["--runas", "0:0"]  # else it becomes nobody, who may not open our namespaces
     argv = [*run, *ours, *words, "--userns", "{userns}", "--netns", "{netns}"]
-    return _rung("pasta", programs, argv, addresses, ipv6)
+    return _rung("pasta", programs, argv, addresses, ipv6, gateways)
 
 
 def _pasta_addresses(plan, facts, ipv4, ipv6):
-    """(words for the command line, the addresses): one for each family that the host has."""
-    words, addresses = [], []
+    """(words for the command line, addresses, gateways): for each family that the host has."""
+    words, addresses, gateways = [], [], []
     if ipv4:
         words += ["-a", plan["own"], "-n", str(plan["prefix"]), "-g", plan["gateway"]]
         addresses.append(plan["own"])
+        gateways.append(plan["gateway"])
     if ipv6:
         base, _ = host_network.free_subnet(facts, ipv6=True)
         own = host_network.nth(base, _OWN)
-        words += ["-a", own, "-g", host_network.nth(base, _GATEWAY)]
+        gateways.append(host_network.nth(base, _GATEWAY))
+        words += ["-a", own, "-g", gateways[-1]]
         addresses.append(own)
     if ipv4 != ipv6:
         words.append("-4" if ipv4 else "-6")
-    return words, addresses
-
-
-def _pasta_ports(option, protocol, ports):
-    words = []
-    for entry in ports:
-        if entry["protocol"] != protocol:
-            continue
-        host = f"{entry['host_ip']}/" if entry["host_ip"] else ""
-        last = entry["range"] - 1
-        if last:
-            tail = f"-{entry['host_port'] + last}:{entry['container_port']}"
-            tail += f"-{entry['container_port'] + last}"
-        else:
-            tail = f":{entry['container_port']}"
-        words += [option, f"{host}{entry['host_port']}{tail}"]
-    return words or [option, "none"]
+    return words, addresses, gateways
 
 
 def _sort_pasta(options):
@@ -259,22 +235,11 @@ def _slirp(plan, programs, facts, options):
     # The sandbox is entered through the target's user namespace, which slirp4netns 1.2
     # only finds by pid: with paths it fails at setegid.
     argv += ["--enable-sandbox", "--enable-seccomp"]
-    if plan["ports"]:
-        argv.append("--api-socket={api}")
     argv += ["{pid}", plan["interface"]]
-    rung = _rung("slirp4netns", programs, argv, [plan["own"]], ipv6)
-    rung["forwards"] = [_forward(one, n) for one in plan["ports"] for n in range(one["range"])]
-    return rung
-
-
-def _forward(entry, offset):
-    """One request to slirp4netns's API (slirp4netns(1), add_hostfwd)."""
-    return {
-        "proto": entry["protocol"],
-        "host_addr": entry["host_ip"] or "0.0.0.0",
-        "host_port": entry["host_port"] + offset,
-        "guest_port": entry["container_port"] + offset,
-    }
+    gateways = [plan["gateway"]]
+    if ipv6:
+        gateways.append(host_network.nth(SLIRP_IPV6[0], _GATEWAY))
+    return _rung("slirp4netns", programs, argv, [plan["own"]], ipv6, gateways)
 
 
 def _uses(facts, prefix):

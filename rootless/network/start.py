@@ -10,18 +10,15 @@ the route that the kernel shows in the namespace.  pasta puts itself into the ba
 only much later, which is why starting it looked slow.
 """
 
-import _socket
 import os
 import select
 from time import monotonic
 
 from rootless.kernel import process
-from rootless.model import jsontext
 from rootless.network.plan import NetworkError
 
 PATIENCE = 8.0
-_NETNS, _READY, _LOG, _SLIRP_READY, _SLIRP_DIRECTORY = 0, 1, 2, 3, 4
-_API = "slirp4netns.sock"
+_NETNS, _READY, _LOG, _SLIRP_READY = 0, 1, 2, 3
 
 
 def start(plan, *, pid, run_dir, netns_fd=None):
@@ -59,10 +56,9 @@ def _try(rung, plan, pid, run_dir, netns_fd, patience):
     log = f"{run_dir}/network.log"
     flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
     log_fd = os.open(log, flags, 0o600)
-    directory = os.open(run_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     read, write = os.pipe()
     try:
-        argv, descriptors = _command(rung, pid, netns_fd, write, log_fd, directory)
+        argv, descriptors = _command(rung, pid, netns_fd, write, log_fd)
         try:
             helper = process.spawn(argv, descriptors, {"PATH": "/usr/bin:/bin", "LC_ALL": "C"})
         except OSError as error:
@@ -72,18 +68,17 @@ def _try(rung, plan, pid, run_dir, netns_fd, patience):
         try:
             _wait(rung, read, patience, log_fd)
             _check(rung, plan, pid)
-            _publish(rung, directory, patience)
         except BaseException:
             _end({helper})
             raise
         return helper
     finally:
-        for descriptor in (read, write, log_fd, directory):
+        for descriptor in (read, write, log_fd):
             if descriptor is not None:
                 os.close(descriptor)
 
 
-def _command(rung, pid, netns_fd, write, log_fd, directory):
+def _command(rung, pid, netns_fd, write, log_fd):
     """(argv, descriptors): the placeholders of the plan's command line filled in.
 
     pasta gets the network namespace as its standard input: newer versions close all
@@ -99,9 +94,6 @@ def _command(rung, pid, netns_fd, write, log_fd, directory):
     else:
         descriptors = {_LOG: log_fd, _SLIRP_READY: write}
         words["{ready}"] = str(_SLIRP_READY)
-        if rung["forwards"]:  # through a descriptor: the path may be too long for a socket
-            descriptors[_SLIRP_DIRECTORY] = directory
-            words["{api}"] = f"/proc/self/fd/{_SLIRP_DIRECTORY}/{_API}"
     argv = []
     for word in rung["argv"]:
         for key, value in words.items():
@@ -137,29 +129,6 @@ def _check(rung, plan, pid):
         if any(line.split()[column] == wanted for line in lines if line.split()):
             return
     raise NetworkError(f"{rung['name']} ended well but connected nothing")
-
-
-def _publish(rung, directory, patience):
-    """Have slirp4netns open the published ports, one request each, then forget its socket."""
-    for forward in rung.get("forwards", ()):
-        request = jsontext.dumps({"execute": "add_hostfwd", "arguments": forward})
-        client = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
-        try:
-            client.settimeout(patience)
-            client.connect(f"/proc/self/fd/{directory}/{_API}")
-            client.sendall(request.encode())
-            client.shutdown(_socket.SHUT_WR)
-            said = jsontext.loads(client.recv(4096))
-        except (OSError, ValueError) as error:
-            raise NetworkError(f"slirp4netns did not answer: {error}") from None
-        finally:
-            client.close()
-        if "error" in said:
-            port = f"{forward['host_addr']}:{forward['host_port']}/{forward['proto']}"
-            reason = said["error"].get("desc", "no reason given")
-            raise NetworkError(f"slirp4netns could not publish {port}: {reason}")
-    if rung.get("forwards"):
-        os.unlink(_API, dir_fd=directory)
 
 
 def _children():

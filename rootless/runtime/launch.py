@@ -65,6 +65,7 @@ class Job:
     network      called in P1 as network(init_pid, route): words for the monitor; ``route`` is
                  the descriptor of an rtnetlink socket in the new network namespace
                  (kernel.netlink.Route); None for nothing
+    private      descriptors that P1 alone has a use for: P2 and P3 close them
     hold         True: P3 waits for the monitor's go (``rl init``)
     """
 
@@ -73,6 +74,7 @@ class Job:
         self.keep_groups = False
         self.passthrough = False
         self.join = {}
+        self.private = ()
         self.window = None
         self.prepare = self.network = None
         self.hold = self.debug = False
@@ -320,6 +322,8 @@ def _stage(job):
         os.close(job.status_read)
         os.close(job.go)
         job.client.close()
+        for descriptor in job.private:
+            os.close(descriptor)
         job.step = "user namespace"
         _enter_user_namespace(job)
         if "shm" in job.join:

@@ -1,6 +1,6 @@
 """Rows that several verbs share."""
 
-from rootless.cli.options.table import FLAG, flag, many, missing, number, value
+from rootless.cli.options.table import flag, many, missing, number, value
 
 LATEST = flag("-l --latest", "Take the container that was created last")
 FORMAT = value(
@@ -58,7 +58,5 @@ NO_LIMITS = missing(
     " --device-write-bps --device-write-iops --cgroup-conf --cgroup-parent --cgroups",
 )
 NO_NETWORKS = (
-    *missing("published ports are not supported by this version", "-p,--publish --expose"),
-    *missing("published ports are not supported by this version", "-P,--publish-all", FLAG),
     *missing("user networks are not supported by this version", "--network-alias"),
 )

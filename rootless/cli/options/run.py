@@ -121,6 +121,12 @@ _network = (
     many("--network --net", "MODE",
          "none, host, private, pasta[:OPTIONS], slirp4netns[:OPTIONS], container:NAME or"
          " ns:PATH", group=_NETWORK),
+    words("-p --publish", "[ADDRESS:][HOST PORT:]PORT[/PROTOCOL]",
+          "Let a port of this machine lead to one of the container; ranges too: 8000-8010:80-90",
+          group=_NETWORK),
+    flag("-P --publish-all", "Publish every exposed port on a free port of this machine",
+         group=_NETWORK),
+    words("--expose", "PORT[/PROTOCOL]", "Say that the container serves this port", group=_NETWORK),
     value("-h --hostname", "NAME", "The container's host name", group=_NETWORK),
     words("--add-host", "HOST:ADDRESS", "Add a line to /etc/hosts", group=_NETWORK),
     flag("--no-hosts", "Keep the image's /etc/hosts", group=_NETWORK),

@@ -71,7 +71,7 @@ def make_spec(request, image, host, others=None):
         "volumes": shared,
         "texts": _texts(space),
         **_life(request, image, spaces, systemd),
-        **_network(request, spaces),
+        **_network(request, image, spaces, warnings),
         "passwd": _passwd(request, host, space),
         "labels": _labels(request, image),
         "warnings": warnings,
@@ -229,12 +229,13 @@ def _image_signal(text):
         return _TERM  # an image's word; --stop-signal says it right
 
 
-def _network(request, spaces):
+def _network(request, image, spaces, warnings):
     options = request.options
     servers, search, more = (
         tuple(options.get(name) or ()) for name in ("dns", "dns_search", "dns_option")
     )
     network.check(spaces.network, dns=bool(servers or search or more))
+    mappings, exposed = _ports(request, image, spaces.network, warnings)
     added = tuple(options.get("add_host") or ())
     if added and options.get("no_hosts"):
         fail("--add-host", added[0], "--no-hosts leaves no file to add it to")
@@ -242,7 +243,32 @@ def _network(request, spaces):
         "network": spaces.network,
         "dns": network.parse_dns(servers, search, more),
         "hosts": None if options.get("no_hosts") else network.parse_hosts(added),
+        "ports": mappings,
+        "exposed": exposed,
     }
+
+
+def _ports(request, image, chosen, warnings):
+    """(mappings of -p and -P, exposed ports as "80/tcp")."""
+    options = request.options
+    given, everything = tuple(options.get("publish") or ()), bool(options.get("publish_all"))
+    names = [*(image.get("ExposedPorts") or ()), *(options.get("expose") or ())]
+    if not (given or names):
+        return [], []
+    from rootless.network import ports
+
+    exposed = ports.parse_exposed(names)
+    mappings = ports.parse(given)
+    if everything:
+        mappings += ports.publish_all(mappings, exposed)
+    if given or everything:
+        network.check(chosen, ports=True)
+    if mappings and chosen["mode"] == "host":
+        warnings.append(
+            "-p and -P do nothing with --network host: the container's ports are the machine's"
+        )
+        mappings = []
+    return mappings, [f"{port}/{protocol}" for port, protocol in exposed]
 
 
 def _texts(space):

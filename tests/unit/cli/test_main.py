@@ -219,7 +219,6 @@ ERRORS = [
     ("run --rm=maybe x", "--rm: 'maybe' is neither true nor false", None),
     ("run --memory 1g x", "--memory: resource limits are not supported by this version", None),
     ("run -m 1g x", "-m: resource limits are not supported by this version", None),
-    ("run -p 80:80 x", "-p: published ports are not supported by this version", None),
     ('run --device "a"b x', "--device: '\"a\"b' is not a list: ", None),
     ("--log-level loud ps", "--log-level: 'loud' is none of trace, ", None),
 ]

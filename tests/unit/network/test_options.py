@@ -140,7 +140,7 @@ def test_add_host_refused(value):
     [
         (("none",), {"dns": True}),
         (("container:x",), {"dns": True}),
-        (("host",), {"ports": True}),
+        (("container:x",), {"ports": True}),
         (("none",), {"mac": "92:d0:c6:0a:29:33"}),
         ((), {"ip": "10.0.0.1"}),
         (("slirp4netns",), {"aliases": ("a",)}),

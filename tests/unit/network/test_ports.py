@@ -1,12 +1,14 @@
 """network/ports.py: what -p means, and what is refused before anything starts."""
 
+import os
+import resource
 import socket
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rootless.network import ports
+from rootless.network import ports, ports_open
 
 
 def mapping(host_ip, host_port, container_port, protocol="tcp", count=1):
@@ -97,37 +99,68 @@ def test_describe_is_the_way_back(host_ip, host, container, count, protocol):
     assert ports.parse([ports.describe(entry)]) == [entry]
 
 
+def opened(*values, who=None):
+    return ports_open.open_all(ports.parse(values), who)
+
+
 def test_a_free_port_is_found_and_kept():
-    first, second = ports.assign(ports.parse(["127.0.0.1::80", "127.0.0.1::53/udp"]))
+    found = opened("127.0.0.1::80", "127.0.0.1::53/udp")
+    first, second = found.mappings
     assert 0 < first["host_port"] < 65536 and second["host_port"]
-    assert ports.assign([first]) == [first]
+    assert [row[1:] for row in found.sockets] == [(80, "tcp"), (53, "udp")]
+    socket.create_connection(("127.0.0.1", first["host_port"])).close()
+    found.close()
+    again = ports_open.open_all([first])
+    assert again.mappings == [first]
+    again.close()
 
 
 def test_a_range_gets_ports_in_a_row():
-    (entry,) = ports.assign(ports.parse(["127.0.0.1::90-94"]))
-    assert entry["host_port"] + 4 < 65536
+    found = opened("127.0.0.1::90-94")
+    (entry,) = found.mappings
+    assert entry["host_port"] + 4 < 65536 and len(found.sockets) == 5
+    with pytest.raises(ports_open.PortInUse):
+        opened(f"127.0.0.1:{entry['host_port'] + 4}:1")
+    found.close()
+
+
+def test_without_an_address_a_port_is_open_to_both_families():
+    found = opened("80")
+    port = found.mappings[0]["host_port"]
+    for address in ("127.0.0.1", "::1"):
+        socket.create_connection((address, port)).close()
+    found.close()
 
 
 @pytest.mark.parametrize("protocol", ["tcp", "udp"])
 def test_a_port_in_use_names_its_holder(protocol):
-    import os
-
     kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
     with socket.socket(socket.AF_INET, kind) as bound:
         bound.bind(("127.0.0.1", 0))
         if protocol == "tcp":
             bound.listen()
         number = bound.getsockname()[1]
-        with pytest.raises(ports.PortInUse) as caught:
-            ports.assign(ports.parse([f"127.0.0.1:{number}:80/{protocol}"]))
+        value = f"127.0.0.1:{number}:80/{protocol}"
+        with pytest.raises(ports_open.PortInUse) as caught:
+            opened(value)
+        with pytest.raises(ports_open.PortInUse, match="in use by container web"):
+            opened(value, who=lambda port, kind: "container web")
     assert f"(pid {os.getpid()})" in caught.value.message
     assert str(number) in caught.value.message and "-p 80" in caught.value.advice
 
 
-def test_an_address_of_another_host():
-    with pytest.raises(ports.NoSuchAddress):
-        ports.assign(ports.parse(["203.0.113.77:8080:80"]))
+def test_what_was_opened_before_an_error_is_closed():
+    before = sorted(os.listdir("/proc/self/fd"))
+    with pytest.raises(ports_open.NoSuchAddress):
+        opened("127.0.0.1::80-84", "203.0.113.77:8080:80")
+    assert sorted(os.listdir("/proc/self/fd")) == before
+
+
+def test_more_ports_than_files_may_be_open(monkeypatch):
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (1024, 4096))
+    with pytest.raises(ports_open.TooManyPorts, match=r"5000 .* 4096"):
+        opened("127.0.0.1:10000-14999:10000-14999")
 
 
 def test_an_unused_port_has_no_holder():
-    assert ports.holder(1, "tcp") == "another program"
+    assert ports_open.holder(1, "tcp") == "another program"

@@ -1,0 +1,1 @@
+"""Networks of one's own: bridges, leases and rules in one network namespace per user."""
