@@ -44,7 +44,8 @@ class Graph:
 
     ``file``: language.instructions.File; ``arguments``: scope.Arguments; ``named``: the
     names of --build-context, which are stronger than stages and images.  ``order`` is a
-    list of the vertices needed, each after those it needs; ``target`` is the last of them.
+    list of the vertices needed, each after those it needs, once ``walk`` was called; ``target``
+    is what it is all for.
 
     ``triggers(vertex)`` is called once for each vertex that stands on an image: it gives
     the image's ONBUILD texts, which may name further stages.
@@ -61,10 +62,13 @@ class Graph:
         self.order = []
         self._prepared = []
         self.target = self.vertices[self._find_target(target)]
+        self._everything = everything
+
+    def walk(self):
+        """Find out what is needed, and fill ``order``.  NoStage, Circle and other BuildErrors."""
         self._visit(self.target.index, ())
-        if everything:
-            for vertex in self.vertices:
-                self._visit(vertex.index, ())
+        for vertex in self.vertices if self._everything else ():
+            self._visit(vertex.index, ())
 
     def _find_target(self, name):
         if name is None:

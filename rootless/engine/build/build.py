@@ -159,6 +159,7 @@ class _Solve:
             build.file, self.arguments, options.target, [*named, *build.inputs.images],
             self._triggers, instructions.from_text, not options.skip_unused_stages,
         )  # fmt: skip
+        self.graph.walk()
         self.cache = arguments.cache(build.store, options)
         self.work = Work(
             build.engine, options, build.inputs.context, named, self._image, build.times,
