@@ -119,8 +119,8 @@ def exposed(words, node=None):
     found = []
     for word in words:
         ports, _, protocol = word.rpartition(":")[2].partition("/")
-        first, _, last = ports.partition("-")
-        last = last or first
+        first, dash, last = ports.partition("-")
+        last = last if dash else first
         protocol = protocol.lower() or "tcp"
         if protocol not in PROTOCOLS:
             hint = did_you_mean(protocol, PROTOCOLS) or f"known are {', '.join(PROTOCOLS)}"

@@ -55,10 +55,11 @@ def options(document):
         line = next((number for number, found in lines if text in found), 1)
         column = document.source.line(line).find(text) + 1
         at = Place(document.source, line, column, len(text))
-        hint = did_you_mean(str(error), ("skip", "error", "experimental"))
-        known = "such as check=skip=JSONArgsRecommended;error=true"
+        known = ("skip", "error", "experimental")
+        hint = None if str(error) in known else did_you_mean(str(error), known)
+        example = "such as check=skip=JSONArgsRecommended;error=true"
         why = f"the check directive has no option {str(error)!r}"
-        raise BuildError(why, at=at, hint=hint or known) from None
+        raise BuildError(why, at=at, hint=hint or example) from None
 
 
 class _Checker:
