@@ -67,8 +67,8 @@ def test_changes(worked):
     assert found["Labels"] == {"a": "b", "x": "y"} and found["Volumes"] == {"/one": {}}
     assert {"80/tcp", "53/udp"} <= set(found["ExposedPorts"]) and found["StopSignal"] == "9"
     for bad in ("FROM x", "RUN true", "CMD", "EXPOSE x", "ENV =x", "LABEL"):
-        worked.fails("commit", "--change", bad, "c", "bad", says=bad.split()[0])
-    assert worked("image", "exists", "bad").code == 1
+        worked.fails("commit", "--change", bad, "c", "wrong", says=bad.split()[0])
+    assert worked("image", "exists", "wrong").code == 1
 
 
 def test_the_containers_volumes(worked):
