@@ -52,8 +52,8 @@ def test_there_is_a_from():
 
 @pytest.mark.parametrize(
     "word, meant",
-    [("FORM", "FROM"), ("RNU", "RUN"), ("COYP", "COPY"), ("ENTRYPIONT", "ENTRYPOINT"),
-     ("workdri", "WORKDIR"), ("MAINTANER", "MAINTAINER"), ("HEALTCHECK", "HEALTHCHECK")],
+    [("FORM", "FROM"), ("RNU", "RUN"), ("COPI", "COPY"), ("ENTRYPIONT", "ENTRYPOINT"),
+     ("workdri", "WORKDIR"), ("MAINTAINR", "MAINTAINER"), ("HEALTCHECK", "HEALTHCHECK")],
 )  # fmt: skip
 def test_a_misspelt_instruction_is_recognised(word, meant):
     error = refused(f"FROM a\n{word} b", f"unknown instruction {word}")
@@ -119,8 +119,8 @@ def test_devices(flag, found):
         ("RUN --network=hots a", "--network can't be 'hots'", "host"),
         ("RUN --security=none a", "--security can't be 'none'", "sandbox, insecure"),
         ("RUN --device=required a", "needs the name", None),
-        ("RUN --device=x,requird=1 a", "no option 'requird'", "required"),
-        ("RUN --moutn=a b", "no flag --moutn", "--mount"),
+        ("RUN --device=x,requirde=1 a", "no option 'requirde'", "required"),
+        ("RUN --mounnt=a b", "no flag --mounnt", "--mount"),
         ("RUN --user=a b", "no flag --user", "--device, --mount, --network, --security"),
         ("RUN []", "names no program", None),
         ("CMD --init x", "CMD has no flag --init", "--"),

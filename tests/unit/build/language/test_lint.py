@@ -38,7 +38,7 @@ EXAMPLES = [
     ("WorkdirRelativePath", 2, "FROM a\nWORKDIR b\nWORKDIR c", "FROM a\nWORKDIR $HOME"),
     ("UndefinedVar", 2, "FROM scratch\nCOPY $b c", "FROM scratch\nARG b\nCOPY $b c"),
     ("UndefinedVar", 3, "FROM scratch\nARG b\nENV c=$d", "FROM scratch\nENV b=1\nENV c=$b"),
-    ("UndefinedVar", 2, "FROM a\nENV PATH=$PAHT:/b", "FROM a\nENV PATH=$PATH:/b"),
+    ("UndefinedVar", 2, "FROM a\nENV PATH=$PTAH:/b", "FROM a\nENV PATH=$PATH:/b"),
     ("UndefinedVar", 2, "FROM scratch\nLABEL a=${b}", "FROM scratch\nLABEL a='$b' c=\\$d"),
     ("UndefinedVar", 2, "FROM scratch\nCOPY <<a b\n$c\na", "FROM scratch\nCOPY <<'a' b\n$c\na"),
     ("UndefinedVar", 2, "FROM scratch\nRUN --mount=type=bind,target=/$x a",
@@ -94,9 +94,9 @@ def test_a_warning_shows_its_place():
 
 
 def test_a_misspelt_variable_is_guessed():
-    (found,) = check("FROM a\nARG VERSION=1\nENV X=$VERSOIN")
+    (found,) = check("FROM a\nARG VERSION=1\nENV X=$VERRSION")
     assert "did you mean $VERSION?" in found.text
-    (found,) = check("ARG VERSION=1\nFROM a:${VERSOIN:-2}")
+    (found,) = check("ARG VERSION=1\nFROM a:${VERRSION:-2}")
     assert "did you mean VERSION?" in found.text
 
 

@@ -83,7 +83,7 @@ def test_quoted_fields():
         ("type=bind,target=/a,relabel=shared", "no option 'relabel'"),
         ("type=bind,target=/a,z", "no option 'z'"),
         ("type=bind,target=/a,upperdir=/x", "no option 'upperdir'"),
-        ("type=bind,taregt=/a", "no option 'taregt'"),
+        ("type=bind,targget=/a", "no option 'targget'"),
         ("type=devpts,target=/a", "no type 'devpts'"),
         ("type=volume,target=/a", "no type"),
         ("type=,target=/a", "no type"),
@@ -148,5 +148,5 @@ def test_what_variables_may_not_bring(text, values, why):
 
 
 def test_types_are_guessed():
-    assert "cache" in refused("type=cahce,target=/a", "no type 'cahce'").advice
-    assert "target" in refused("type=bind,taregt=/a", "taregt").advice
+    assert "cache" in refused("type=cachee,target=/a", "no type 'cachee'").advice
+    assert "target" in refused("type=bind,targget=/a", "targget").advice

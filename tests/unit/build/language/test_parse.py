@@ -74,7 +74,7 @@ def test_another_frontend_is_not_run(image):
 
 
 def test_a_misspelt_directive_is_remembered():
-    assert parse.parse("# sintax=x\nFROM a").misspelt == [(1, "sintax", "syntax")]
+    assert parse.parse("# syntxa=x\nFROM a").misspelt == [(1, "syntxa", "syntax")]
     assert parse.parse("# version=x\nFROM a").misspelt == []
 
 

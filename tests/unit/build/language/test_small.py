@@ -54,5 +54,5 @@ def test_guesses():
     assert closest("mount", ["network"]) is None
     assert closest("x" * 1000, ["x" * 999]) is None
     assert closest("", ["a"]) is None
-    assert did_you_mean("moutn", ["mount"]) == "did you mean mount?"
+    assert did_you_mean("mounnt", ["mount"]) == "did you mean mount?"
     assert did_you_mean("zzz", ["mount"]) is None
