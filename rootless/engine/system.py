@@ -1,8 +1,8 @@
 """`rl system …`: what takes room, what nothing uses, whether the store is sound."""
 
+from rootless.engine import build_cache, records, volumes, volumes_list
 from rootless.engine import filters as reader
 from rootless.engine import prune as pruning
-from rootless.engine import records, volumes, volumes_list
 from rootless.errors import RlError
 
 PRUNE_FILTERS = ("label", "label!", "until")
@@ -36,10 +36,12 @@ def usage(engine):
     measured = df.usage(store)
     everything = records.everything(engine)
     used = volumes.users(engine)[0]
+    cached = build_cache.usage(engine, measured, everything)
     images = _images(measured, everything)
     containers = _containers(engine, measured, everything)
     holding = _volumes(measured, used)
     image_bytes = sum(measured["layers"].values()) + sum(measured["blobs"].values())
+    image_bytes -= cached["bytes"]
     running = [row for row in containers if row["running"]]
     kept = sum(row["size"] for row in running)
     container_bytes = sum(measured["containers"].values())
@@ -52,6 +54,9 @@ def usage(engine):
         _type("Containers", containers, running, container_bytes, container_bytes - kept),
         _type("Local Volumes", holding, [row for row in holding if row["links"]], volume_bytes,
               volume_bytes - linked),
+        _type("Build Cache", cached["records"], cached["active"],
+              cached["bytes"] + measured["build-cache"],
+              cached["bytes"] + measured["build-cache"]),
         _type("Records and Temporary Files", (), (), other, 0),
     ]  # fmt: skip
     return {"total": measured["total"], "types": types, "images": images,
@@ -124,8 +129,9 @@ def prune(engine, everything=False, with_volumes=False, filters=()):
     """Remove what nothing uses.
 
     Containers that are not running; then images without a name (``everything``: all that
-    no container uses), volumes if asked for, and what interrupted work left behind.  A
-    dict: ``containers``, ``images``, ``volumes``: lists of (name, error or None);
+    no container uses) and what builds keep to be faster, volumes if asked for, and what
+    interrupted work left behind.  A dict: ``containers``, ``images``, ``volumes``: lists of
+    (name, error or None);
     ``bytes``: how much room that gave back.  Raises BadFilter before anything is removed.
     """
     from rootless.engine import images_change

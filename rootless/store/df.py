@@ -67,7 +67,7 @@ def usage(store):
     """What takes how much, in bytes on disk.
 
     {"total", "layers": {diff id: n}, "blobs": {digest: n}, "containers": {id: n},
-    "volumes": {name: n}, "tmp": n, "other": n, "images": [{"id", "names", "size",
+    "volumes": {name: n}, "build-cache": n, "tmp": n, "other": n, "images": [{"id", "names", "size",
     "shared", "unique"}]}.  "total" is what ``du -s`` says of the root; the parts add up to
     it.  An image's "shared" is in layers that other images have too.
     """
@@ -82,8 +82,9 @@ def usage(store):
         "containers": raw["containers"],
         "volumes": raw["volumes"],
         "tmp": sum(raw["tmp"].values()),
+        "build-cache": raw["build-cache"],
     }
-    counted = found["tmp"] + sum(
+    counted = found["tmp"] + found["build-cache"] + sum(
         sum(found[key].values()) for key in ("layers", "blobs", "containers", "volumes")
     )
     found["other"] = found["total"] - counted
@@ -95,7 +96,7 @@ def _measure(root):
     """In the namespace, which may read every directory."""
     seen = set()
     status = os.fstat(root)
-    raw = {"total": status.st_blocks * _BLOCK, "blobs": []}
+    raw = {"total": status.st_blocks * _BLOCK, "blobs": [], "build-cache": 0}
     for name in os.listdir(root):
         if name in ("layers", "containers", "volumes", "tmp"):
             raw[name], own = _each(root, name, seen)
@@ -103,7 +104,10 @@ def _measure(root):
         elif name == "blobs":
             raw["total"] += _blobs(root, raw["blobs"], seen)
         else:
-            raw["total"] += disk_usage(root, name, seen)
+            size = disk_usage(root, name, seen)
+            raw["total"] += size
+            if name in raw:
+                raw[name] = size
     for name in ("layers", "containers", "volumes", "tmp"):
         raw.setdefault(name, {})
     return raw

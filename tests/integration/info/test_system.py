@@ -28,9 +28,9 @@ def plain_du(path):
 def test_df_of_nothing(rl):
     found = sizes(rl)
     assert list(found) == [
-        "Images", "Containers", "Local Volumes", "Records and Temporary Files",
+        "Images", "Containers", "Local Volumes", "Build Cache", "Records and Temporary Files",
     ]  # fmt: skip
-    assert [row["Total"] for row in found.values()] == [0, 0, 0, 0]
+    assert [row["Total"] for row in found.values()] == [0, 0, 0, 0, 0]
 
 
 def test_df_is_du(rl, busybox):
