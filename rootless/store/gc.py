@@ -12,7 +12,7 @@ import time
 from rootless.errors import RlError
 from rootless.kernel import files, userns
 from rootless.model import jsontext
-from rootless.store import digests, records
+from rootless.store import cache, digests, records
 
 _DRAFT_PATIENCE = 600
 MANIFEST_LIMIT = 4 << 20
@@ -36,8 +36,9 @@ def mark(store):
     """Read everything that may need a layer or a blob; a Needed."""
     needed = Needed()
     held = store.tmp.held()
-    needed.layers |= held
-    needed.blobs |= held
+    kept = held | cache.kept(store)
+    needed.layers |= kept
+    needed.blobs |= kept
     _mark_containers(store, needed)
     found, damaged = store.images.scan()
     for record in found:
@@ -60,6 +61,10 @@ def _mark_image(store, needed, record):
         needed.blobs.add(digest)
         needed.blobs.update(manifest_blobs(store, digest, needed.blind))
     needed.blobs.update(manifest_blobs(store, record.get("manifest"), needed.blind))
+    for digest in record.get("list", ()):
+        # What a list names can be pushed with it, also when its own record is gone.
+        needed.blobs.add(digest)
+        needed.blobs.update(manifest_blobs(store, digest, needed.blind))
 
 
 def _mark_damaged(store, needed, image):
