@@ -95,14 +95,16 @@ class Unpack:
                 grow_pipe(self._pipe)
                 _writing.add(self._pipe)
                 try:
-                    self._child = userns.start_in(
-                        self.store.ids, _unpack, layer, reading, hasher, algorithm,
-                        self.store.ids.single,
-                    )
+                    self._child = self._child_of(layer, reading, hasher, algorithm)
                 finally:
                     os.close(reading)
         finally:
             os.close(layer)
+
+    def _child_of(self, layer, reading, hasher, algorithm):
+        """Start the child that makes the files in ``layer`` of what comes from ``reading``."""
+        ids = self.store.ids
+        return userns.start_in(ids, _unpack, layer, reading, hasher, algorithm, ids.single)
 
     def write(self, data):
         """Feed bytes of the layer, compressed or not.  Raises what went wrong inside."""
@@ -371,12 +373,7 @@ def _extract(feed, listing, single):
     feed.start()
     stream = tarread.Stream(feed)
     reader = tarread.TarReader(stream)
-    watched = 0
-    for entry in reader:
-        maker.add(entry, reader)
-        if maker.bytes - watched > CHECK_EVERY:
-            watched = maker.bytes
-            check_space(maker.root)
+    add_all(maker, reader)
     if not reader.ended and feed.codec == "zstd":
         # Its reader doesn't tell a cut stream from a whole one.
         raise tarread.BadArchive(problem="its end mark is missing")
@@ -387,10 +384,23 @@ def _extract(feed, listing, single):
     return facts
 
 
-def check_space(descriptor):
-    """Stop before the file system is full to the last block: others write to it as well."""
+def add_all(maker, reader):
+    """Make every entry that a TarReader has; NoSpace before the file system is full."""
+    watched = 0
+    for entry in reader:
+        maker.add(entry, reader)
+        if maker.bytes - watched > CHECK_EVERY:
+            watched = maker.bytes
+            check_space(maker.root)
+
+
+def check_space(descriptor, more=0):
+    """Stop before the file system is full to the last block: others write to it as well.
+
+    ``more`` bytes are about to come.
+    """
     status = os.fstatvfs(descriptor)
-    if status.f_bavail * status.f_frsize < _MIN_FREE:
+    if status.f_bavail * status.f_frsize < _MIN_FREE + more:
         raise NoSpace()
 
 

@@ -124,12 +124,7 @@ def _unpack(pieces, listing):
     maker = _Unpacker(True, listing)
     maker.described = set()
     archive = tarread.TarReader(tarread.Stream(pieces))
-    watched = 0
-    for entry in archive:
-        maker.add(entry, archive)
-        if maker.bytes - watched > unpack.CHECK_EVERY:
-            watched = maker.bytes
-            unpack.check_space(maker.root)
+    unpack.add_all(maker, archive)
     maker.finish()
     facts = {**maker.index(), "described": maker.described}
     os.close(maker.root)

@@ -4,7 +4,7 @@
 class CopyStep:
     """What a COPY or ADD says, with all variables put in.
 
-    ``sources``: a list of sources.Tree, Layers, Inline, Remote and Git, one for each word;
+    ``sources``: a list of sources.Tree, Layers, Inline and Download, one for each word;
     ``dest``: str as written, from ``cwd`` if it is relative; ``base_layers``: the paths of
     the trees of the image's layers, bottom first; ``owner``: USER[:GROUP] or None; ``mode``:
     what --chmod says or None; ``link``: the layer doesn't look at the image; ``parents``;

@@ -61,8 +61,8 @@ class Inline:
 
 
 class Download:
-    """A file that was fetched: ``name``, ``descriptor`` of its content, ``mtime`` in seconds
-    (None if nobody knows it)."""
+    """A file that was fetched (context.adding): ``name``, ``descriptor`` of its content,
+    ``mtime`` in seconds (None if nobody knows it)."""
 
     archives = False
 
@@ -92,22 +92,3 @@ def _pieces(descriptor, size):
             raise OSError(5, "a downloaded file became shorter")
         at += len(piece)
         yield piece
-
-
-class Remote:
-    """``ADD https://…``: a file, or an archive with ``--unpack``; ``checksum`` or None."""
-
-    def __init__(self, url, checksum=None):
-        self.url = url
-        self.checksum = checksum
-
-
-class Git:
-    """``ADD git://…``: the tree of a commit, without its .git unless ``keep_git_dir``."""
-
-    def __init__(self, url, ref=None, subdir=None, keep_git_dir=False, checksum=None):
-        self.url = url
-        self.ref = ref
-        self.subdir = subdir
-        self.keep_git_dir = keep_git_dir
-        self.checksum = checksum

@@ -1,0 +1,147 @@
+"""What the word for a context means: a directory, ``-``, a URL, or a git repository.
+
+Pure text.  The forms are BuildKit's and podman's: docs.docker.com/build/concepts/context.
+"""
+
+import re
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+from rootless.build.context.errors import BadGitUrl
+
+STDIN, URL, GIT, LOCAL = "stdin", "url", "git", "local"
+_HOST = r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?"
+_SCP = re.compile(rf"(?P<user>[A-Za-z0-9_][A-Za-z0-9_.-]*)@(?P<host>{_HOST}):(?P<path>[^#]*)")
+_SCP_LIKE = re.compile(r"[^/:#@]+@[^/:#@]+:")
+_SCHEMES = ("git", "ssh", "file", "http", "https")
+_TRUE, _FALSE = ("", "1", "t", "true", "True", "TRUE"), ("0", "f", "false", "False", "FALSE")
+# Letters that no ref has (git-check-ref-format(1)), or that would make a refspec of it.
+_NOT_IN_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//")
+
+
+class GitRef:
+    """A place in a repository: ``remote`` for git, ``ref``, ``subdir``, ``checksum`` (str or
+    None), ``keep_git_dir`` and ``submodules`` (bool or None where nothing is said)."""
+
+    def __init__(self, remote, ref=None, subdir=None):
+        self.remote = remote
+        self.ref = ref
+        self.subdir = subdir
+        self.checksum = None
+        self.keep_git_dir = None
+        self.submodules = None
+
+    @property
+    def is_file(self):
+        """Whether it lies on this machine."""
+        return self.remote.startswith("file://")
+
+    @property
+    def shown(self):
+        """The address without what may be a secret."""
+        return without_secrets(self.remote)
+
+
+def without_secrets(url):
+    """A URL without user and password."""
+    head, mark, rest = url.partition("://")
+    if not mark:
+        return url
+    host, slash, path = rest.partition("/")
+    return f"{head}://{host.rpartition('@')[2]}{slash}{path}"
+
+
+def kind_of(where):
+    """STDIN, GIT, URL or LOCAL."""
+    if where == "-":
+        return STDIN
+    if is_git(where):
+        return GIT
+    if where.startswith(("http://", "https://")):
+        return URL
+    return LOCAL
+
+
+def is_git(where):
+    """Whether a word means a git repository."""
+    scheme, mark, _ = where.partition("://")
+    if mark:
+        if scheme in ("git", "ssh", "file"):
+            return True
+        return scheme in ("http", "https") and urlsplit(where).path.endswith(".git")
+    if where.startswith(("./", "../", "/")):
+        return False
+    return where.startswith("github.com/") or bool(_SCP_LIKE.match(where))
+
+
+def parse_git(where):
+    """The GitRef for a word that ``is_git``; BadGitUrl."""
+    if where.startswith("github.com/"):
+        where = f"https://{where}"
+    address, _, fragment = where.partition("#")
+    if "://" in address:
+        parts = _split(address)
+        found = GitRef(urlunsplit((parts.scheme, parts.netloc, parts.path, "", "")))
+        query = parts.query
+    else:
+        if not _SCP.fullmatch(address):
+            raise BadGitUrl(where, "user, host or path is wrong")
+        address, _, query = address.partition("?")
+        _check_path(where, address.partition(":")[2])
+        found = GitRef(address)
+    ref, _, subdir = fragment.partition(":")
+    found.ref, found.subdir = ref or None, subdir or None
+    _query(found, query, where)
+    if found.ref is not None:
+        check_ref(found.ref, where)
+    return found
+
+
+def _split(address):
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError as error:
+        raise BadGitUrl(address, str(error)) from None
+    if parts.scheme not in _SCHEMES or not address.isprintable() or " " in address:
+        raise BadGitUrl(address, "it has letters that no address has")
+    if parts.scheme == "file":
+        if parts.netloc not in ("", "localhost"):
+            raise BadGitUrl(address, "a file has no host")
+    elif not re.fullmatch(rf"{_HOST}|[0-9A-Fa-f:.]+", parts.hostname or "") or port == 0:
+        raise BadGitUrl(without_secrets(address), "the host is wrong")
+    if (parts.username or "").startswith("-"):
+        raise BadGitUrl(without_secrets(address), "the user is wrong")
+    _check_path(address, parts.path.lstrip("/"))
+    return parts
+
+
+def _check_path(where, path):
+    if not path or path.startswith("-"):
+        raise BadGitUrl(without_secrets(where), "the path is wrong")
+
+
+def check_ref(ref, where):
+    """BadGitUrl for what is no name of a branch, tag or commit."""
+    odd = ref.startswith(("-", "+", "/")) or ref.endswith(("/", ".lock", "."))
+    if odd or _NOT_IN_REF.search(ref):
+        raise BadGitUrl(without_secrets(where), f"{ref!r} is no branch, tag or commit")
+
+
+def _query(found, query, where):
+    """``?ref= &tag= &branch= &subdir= &checksum= &keep-git-dir= &submodules=``."""
+    for key, value in parse_qsl(query, keep_blank_values=True):
+        if key in ("ref", "tag", "branch"):
+            value = {"tag": "refs/tags/", "branch": "refs/heads/"}.get(key, "") + value
+            if found.ref not in (None, value):
+                raise BadGitUrl(where, f"it asks for {found.ref} and for {value}")
+            found.ref = value
+        elif key == "subdir":
+            if found.subdir not in (None, value):
+                raise BadGitUrl(where, "it names two directories")
+            found.subdir = value
+        elif key in ("checksum", "commit"):
+            found.checksum = value
+        elif key in ("keep-git-dir", "submodules") and value in _TRUE + _FALSE:
+            setattr(found, key.replace("-", "_"), value in _TRUE)
+        else:
+            raise BadGitUrl(where, f"{key}={value} means nothing")
