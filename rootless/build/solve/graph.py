@@ -197,17 +197,6 @@ class Graph:
         found = self._named(name)
         return None if found is None else self.vertices[found].stage.base.node.line
 
-    def widest(self):
-        """How many stages could be at work at the same time at most, roughly: 1 for a chain."""
-        done, most = set(), 1
-        waiting = list(self.order)
-        while waiting:
-            ready = [one for one in waiting if one.needs.keys() <= done]
-            most = max(most, len(ready))
-            done |= {one.index for one in ready}
-            waiting = [one for one in waiting if one.index not in done]
-        return most
-
 
 class _Early(dict):
     """ARGs of before the first FROM, as the args of a Values."""
