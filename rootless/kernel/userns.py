@@ -5,6 +5,7 @@ See user_namespaces(7), newuidmap(1), subuid(5).
 
 import marshal
 import os
+from _thread import allocate_lock
 
 from rootless.errors import RlError
 from rootless.kernel import libc, process
@@ -21,6 +22,7 @@ CLONE_NEWNET = 0x40000000
 _EVERY_ID = 0xFFFFFFFF
 _NS_GET_PARENT = 0xB702
 _CAP_SETGID, _CAP_SETUID = 6, 7
+_forking = allocate_lock()
 
 
 class NoUserNamespace(RlError):
@@ -438,20 +440,24 @@ def start_in(ids, function, *args, mount_ns=False):
     this process.
     """
     me = os.getpid()
-    ready, entered = os.pipe()
-    mapped, go = os.pipe()
-    result, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(result)
-        os.close(go)
-        process.prctl(process.PR_SET_PDEATHSIG, 9)
-        if os.getppid() != me:
-            os._exit(1)
-        finish(writer, _enter_and_call, (entered, mapped, mount_ns, function, args))
-    os.close(entered)
-    os.close(mapped)
-    os.close(writer)
+    # One at a time: a child of another thread, forked in between, would keep our writing
+    # ends open as long as it lives, and we would wait for it as well.
+    with _forking:
+        ready, entered = os.pipe()
+        mapped, go = os.pipe()
+        result, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            _forking.release()
+            os.close(result)
+            os.close(go)
+            process.prctl(process.PR_SET_PDEATHSIG, 9)
+            if os.getppid() != me:
+                os._exit(1)
+            finish(writer, _enter_and_call, (entered, mapped, mount_ns, function, args))
+        os.close(entered)
+        os.close(mapped)
+        os.close(writer)
     try:
         if os.read(ready, 1):
             write_maps(pid, ids)
