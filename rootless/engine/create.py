@@ -86,19 +86,21 @@ def _create(engine, request, progress, durable, before):
         record["driver"] = assemble.driver_of_new(engine, spec)
     if options.get("replace") and options.get("name"):
         _replace(engine, options["name"])
-    record["name"] = _take_name(engine, options.get("name"), container_id)
+    draft = records.begin(engine, container_id)
     try:
+        record["name"] = _take_name(engine, options.get("name"), container_id)
         if before:
             before(record)
-        records.create(engine, record, spec)
+        records.create(engine, record, spec, draft)
         if options.get("cidfile"):
             from rootless.engine import lifecycle
 
             lifecycle.write_id(options["cidfile"], container_id)
     except BaseException:
-        records.release_name(engine, record["name"], container_id)
         _forget(engine, record)
         raise
+    finally:
+        os.close(draft)
     for other in record["requires"]:
         records.note_need(engine, other, container_id)
     events.container(engine, record, "create")

@@ -171,7 +171,7 @@ def move_here(engine, container_id):
 
 
 def reserve_name(engine, name, container_id):
-    """Give ``name`` to the container, or raise NameTaken."""
+    """Give ``name`` to the container, which has a directory or a draft; or raise NameTaken."""
     names = f"{engine.config.root}/names"
     os.makedirs(names, 0o700, exist_ok=True)
     for _ in range(8):
@@ -184,9 +184,9 @@ def reserve_name(engine, name, container_id):
             return
         except FileExistsError:
             holder = name_holder(engine, name)
-            if holder and os.path.isdir(directory(engine, holder)):
+            if holder and _exists(engine, holder):
                 raise NameTaken(name, holder[:12]) from None
-            _unlink(f"{names}/{name}")
+            release_name(engine, name, holder)
         finally:
             _unlink(f"{names}/.{container_id}")
     raise NameTaken(name, "another rl")
@@ -194,8 +194,25 @@ def reserve_name(engine, name, container_id):
 
 def release_name(engine, name, container_id):
     """Take the name back, if it is still this container's."""
-    if name_holder(engine, name) == container_id:
-        _unlink(f"{engine.config.root}/names/{name}")
+    try:
+        # So that nobody takes it between the look and the removal.
+        guard = os.open(f"{engine.config.root}/names/.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC,
+                        0o600)
+    except FileNotFoundError:
+        return
+    try:
+        files.lock(guard)
+        if name_holder(engine, name) == container_id:
+            _unlink(f"{engine.config.root}/names/{name}")
+    finally:
+        os.close(guard)
+
+
+def _exists(engine, container_id):
+    """Whether there is such a container, or will be in a moment."""
+    # In this order: a draft becomes the container by a rename.
+    return os.path.isdir(_draft(engine, container_id)) or (
+        os.path.isdir(directory(engine, container_id)))
 
 
 def name_holder(engine, name):
@@ -219,21 +236,29 @@ def _unlink(path):
 # --- records -------------------------------------------------------------------------------
 
 
-def create(engine, record, spec):
-    """Write a new container; it becomes visible whole, by one rename."""
-    containers = f"{engine.config.root}/containers"
-    draft = f"{containers}/.new-{record['id']}"
-    os.makedirs(containers, 0o700, exist_ok=True)
-    here = _locked_draft(draft)
-    try:
-        write(here, "record.json", record)
-        write(here, "spec.json", spec)
-        for name in ("root", "files"):
-            os.mkdir(name, 0o700, dir_fd=here)
-        os.symlink(own_run_directory(engine, record["id"]), "run", dir_fd=here)
-        os.rename(draft, directory(engine, record["id"]))
-    finally:
-        os.close(here)
+def _draft(engine, container_id):
+    return f"{engine.config.root}/containers/.new-{container_id}"
+
+
+def begin(engine, container_id):
+    """The directory of a container to be, for ``create``: a descriptor that keeps it locked.
+
+    From here on the container can have a name, though nobody sees it yet.
+    """
+    draft = _draft(engine, container_id)
+    os.makedirs(os.path.dirname(draft), 0o700, exist_ok=True)
+    return _locked_draft(draft)
+
+
+def create(engine, record, spec, here):
+    """Write a new container into ``here``, which ``begin`` made; it becomes visible whole, by
+    one rename."""
+    write(here, "record.json", record)
+    write(here, "spec.json", spec)
+    for name in ("root", "files"):
+        os.mkdir(name, 0o700, dir_fd=here)
+    os.symlink(own_run_directory(engine, record["id"]), "run", dir_fd=here)
+    os.rename(_draft(engine, record["id"]), directory(engine, record["id"]))
 
 
 def _locked_draft(path):
