@@ -59,15 +59,30 @@ def _podman_files(config):
     return found
 
 
-def lookup(engine, name, settings=None):
-    """The record of the local image that ``name`` means, or None. Raises AmbiguousImage."""
+def lookup(engine, name, settings=None, lists=False):
+    """The record of the local image that ``name`` means, or None. Raises AmbiguousImage.
+
+    Of a manifest list, the image for this machine, if it is here; with ``lists`` the list.
+    """
     settings = settings or registries(engine)
-    return engine.store.images.lookup(name, settings.search, settings.aliases)
+    found = engine.store.images.lookup(name, settings.search, settings.aliases)
+    if found is not None and "list" in found and not lists:
+        from rootless.engine import manifests
+
+        return manifests.member(engine, found, images_platform.host())
+    return found
 
 
-def find(engine, name, settings=None):
-    """The record of the local image that ``name`` (or an id) means. Raises NoSuchImage."""
-    found = lookup(engine, name, settings)
+def find(engine, name, settings=None, lists=False):
+    """The record of the local image that ``name`` (or an id) means; ``lists`` as in lookup.
+
+    Raises NoSuchImage.
+    """
+    found = lookup(engine, name, settings, True)
+    if found is not None and "list" in found and not lists:
+        from rootless.engine import manifests
+
+        return manifests.find_member(engine, found, name, images_platform.host())
     if found is None:
         raise NoSuchImage(name)
     return found
@@ -109,7 +124,11 @@ def resolve(engine, name, pull=None, platform=None, architecture=None, system=No
         _check(name, record, wanted, exact, must_run)
         return record
     settings = registries(engine)
-    record = lookup(engine, name, settings)
+    record = lookup(engine, name, settings, True)
+    if record is not None and "list" in record:
+        from rootless.engine import manifests
+
+        record, name = manifests.for_run(engine, record, name, wanted)
     if record is None and name == "hello" or record and record.get("source", {}).get("hello"):
         record = _hello(engine, record)
     fitting = record is not None and _fits(record, wanted, exact)

@@ -1,6 +1,6 @@
 """Changing which images there are and what they are called: rmi, tag, untag, prune."""
 
-from rootless.engine import events, images, images_list
+from rootless.engine import build_cache, events, images, images_list
 from rootless.engine import filters as reader
 from rootless.errors import RlError
 from rootless.image.record import is_dangling, name_image
@@ -34,15 +34,29 @@ class Missing(RlError):
 
 def tag(engine, name, targets):
     """Give the image ``name`` more names (short ones are in localhost/)."""
-    record = images.find(engine, name)
+    record = images.find(engine, name, lists=True)
     for target in [str(reference.for_local(text)) for text in targets]:
-        name_image(engine.store, record, target)
+        if "list" in record:
+            engine.store.images.set_list(record["id"], _still_there(name), [target])
+        else:
+            name_image(engine.store, record, target)
         events.image(engine, "tag", record["id"], target)
+
+
+def _still_there(name):
+    """For ``set_list``: the record as it is."""
+
+    def change(known):
+        if known is None:
+            raise NoSuchImage(name)
+        return known
+
+    return change
 
 
 def untag(engine, name, targets=()):
     """Take names from the image ``name``; all of them if none is given."""
-    record = images.find(engine, name)
+    record = images.find(engine, name, lists=True)
     names = engine.store.images.names(record["id"])
     chosen = [_own_name(engine, text, names) for text in targets] or names
     for target in chosen:
@@ -126,7 +140,8 @@ def sweep(engine, resumable=False):
 
 
 def prune(engine, everything=False, texts=()):
-    """Remove images without a name (``everything``: all) that no container uses.
+    """Remove images without a name (``everything``: all) that no container uses, and what
+    builds keep of steps that no image is made of (all of it).
 
     ``texts``: of --filter (label, label!, until).  The ids removed, and errors, as pairs.
     """
@@ -148,11 +163,12 @@ def prune(engine, everything=False, texts=()):
             done.append((record["id"], None))
         except RlError as error:
             done.append((record["id"], error))
-    if done:
+    # Now that the images are gone: steps that only they had come of.
+    if build_cache.prune(engine, everything, texts) or done:
         sweep(engine)
     return done
 
 
 def exists(engine, name):
     """Whether there is an image ``name`` here."""
-    return images.lookup(engine, name) is not None
+    return images.lookup(engine, name, lists=True) is not None

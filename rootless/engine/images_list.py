@@ -95,7 +95,7 @@ def _called(engine, name, found):
     except reference.BadReference:
         pass
     if parsed is None or parsed.tag or parsed.digest:
-        one = images.lookup(engine, name)
+        one = images.lookup(engine, name, lists=True)
         return [record for record in found if one is not None and record["id"] == one["id"]]
     settings = images.registries(engine)
     full = {f"{candidate.name}:" for candidate in settings.candidates(name)}
@@ -117,7 +117,7 @@ def _called(engine, name, found):
 
 def _filtered(engine, key, value, found):
     if key in ("before", "after", "since"):
-        limit = created(images.find(engine, value))
+        limit = created(images.find(engine, value, lists=True))
         return [r for r in found if (created(r) < limit if key == "before" else created(r) > limit)]
     if key == "until":
         limit = reader.moment(value)
@@ -131,8 +131,10 @@ def _filtered(engine, key, value, found):
         start = value.removeprefix("sha256:")
         return [record for record in found if record["id"].startswith(start)]
     want = reader.truth(key, value)
-    if key in ("readonly", "manifest"):
-        return [] if want else found  # every image here can be removed, none is a list
+    if key == "readonly":
+        return [] if want else found  # every image here can be removed
+    if key == "manifest":
+        return [record for record in found if ("list" in record) == want]
     if key == "containers":
         used = users(engine)
         return [record for record in found if (record["id"] in used) == want]

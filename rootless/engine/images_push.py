@@ -11,10 +11,10 @@ from rootless.model import reference
 from rootless.store.images import NoSuchImage
 
 # Where podman can push to as well.
-_UNKNOWN = ("dir", "docker-daemon", "containers-storage", "sif", "tarball")
+UNKNOWN = ("dir", "docker-daemon", "containers-storage", "sif", "tarball")
 _FORMS = {"docker-archive": "docker-archive", "oci-archive": "oci-archive", "oci": "oci-dir"}
 # What means something to a registry only.
-_FOR_REGISTRIES = ("authfile", "cert_dir", "creds", "tls_verify", "retry", "retry_delay",
+FOR_REGISTRIES = ("authfile", "cert_dir", "creds", "tls_verify", "retry", "retry_delay",
                    "compression_format", "compression_level")  # fmt: skip
 
 
@@ -51,10 +51,15 @@ def push(engine, request, progress, login=None):
     name = request.args[0]
     destination = request.args[1] if len(request.args) > 1 else None
     transport = (destination or "").partition(":")[0]
-    if transport in _UNKNOWN:
+    known = images.lookup(engine, name, lists=True) if ":/" not in name else None
+    if known is not None and "list" in known:
+        from rootless.engine import manifests_push
+
+        return manifests_push.push(engine, request, progress, login)
+    if transport in UNKNOWN:
         raise NoTransport(name=transport)
     if request.digestfile:
-        _check_writable(request.digestfile)
+        check_writable(request.digestfile)
     try:
         if transport in _FORMS:
             digest = _to_archive(engine, request, transport, progress)
@@ -68,7 +73,7 @@ def push(engine, request, progress, login=None):
     return digest
 
 
-def _check_writable(path):
+def check_writable(path):
     """Say before the work, not after it, that a file can't be made."""
     directory = os.path.dirname(os.path.realpath(path))
     if not os.path.isdir(directory):
@@ -79,7 +84,7 @@ def _check_writable(path):
 
 
 def _to_registry(engine, request, name, destination, progress, login):
-    packing = _packing(request)
+    how = packing(request)
     settings = images.registries(engine)
     record = _find(engine, name, settings)
     target = _target(engine, name, record, destination, settings)
@@ -93,7 +98,7 @@ def _to_registry(engine, request, name, destination, progress, login):
         retry=request.retry,
         retry_delay=images_pull.seconds(request.retry_delay),
     )
-    digest = pusher.push(engine.store, record, target, chosen, packing, progress)
+    digest = pusher.push(engine.store, record, target, chosen, how, progress)
     try:
         # Where it is known to be now: a later push can have its layers mounted from there.
         engine.store.images.add_digest(record["id"], str(target.with_digest(digest)))
@@ -110,7 +115,7 @@ def _find(engine, name, settings):
     return images.find(engine, name, settings)
 
 
-def _packing(request):
+def packing(request):
     """The image.push.Packing that the options ask for. Raises NeedsFormat, BadLevel."""
     if request.compression_level is not None and not request.compression_format:
         raise NeedsFormat()
@@ -135,7 +140,7 @@ def _target(engine, name, record, destination, settings):
 
 def _to_archive(engine, request, transport, progress):
     """Write the image as ``save`` does: its digest there, None for a docker-archive."""
-    for option in _FOR_REGISTRIES:
+    for option in FOR_REGISTRIES:
         if option in request.given:
             raise NotForArchives(option=f"--{option.replace('_', '-')}", transport=transport)
     docker = transport == "docker-archive"

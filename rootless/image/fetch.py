@@ -221,26 +221,10 @@ class _Round:
         self.progress.advance(job.digest, len(piece))
 
     def _download(self, job, reader, writer, buffer):
-        """Read the blob to its end, with as many attempts as the reader allows."""
-        attempt, reached = 1, writer.offset
-        while True:
-            try:
-                body, start = reader.start(job.layer, writer.offset)
-                try:
-                    if start != writer.offset:
-                        writer.restart()
-                    self._copy(job, body, writer, buffer)
-                finally:
-                    body.close()
-                if writer.offset >= job.size:
-                    return
-                raise Interrupted(5, "the connection ended too early")
-            except Interrupted as error:
-                self._check()
-                if writer.offset - reached > _GOES_ON:
-                    attempt, reached = 1, writer.offset
-                reader.pause(attempt, error)
-                attempt += 1
+        _download(
+            job.layer, reader, writer, lambda body: self._copy(job, body, writer, buffer),
+            self._check,
+        )  # fmt: skip
 
     def _copy(self, job, body, writer, buffer):
         """Body to blob and unpacker.  What the unpacker has already comes again where a
@@ -257,3 +241,48 @@ class _Round:
         if self.stop.is_set():
             raise Cancelled()
 
+
+def _download(layer, reader, writer, copy, check):
+    """Read a blob to its end, with as many attempts as the reader allows."""
+    attempt, reached = 1, writer.offset
+    while True:
+        try:
+            body, start = reader.start(layer, writer.offset)
+            try:
+                if start != writer.offset:
+                    writer.restart()
+                copy(body)
+            finally:
+                body.close()
+            if writer.offset >= layer["size"]:
+                return
+            raise Interrupted(5, "the connection ended too early")
+        except Interrupted as error:
+            check()
+            if writer.offset - reached > _GOES_ON:
+                attempt, reached = 1, writer.offset
+            reader.pause(attempt, error)
+            attempt += 1
+
+
+def fetch_blob(store, part, source, tell, check):
+    """Have one blob (its descriptor) in the store, nothing unpacked; may run in a thread.
+
+    ``source`` as for ``fetch``; ``tell(count)`` hears of bytes, ``check()`` may raise.
+    """
+    buffer = memoryview(bytearray(BUFFER))
+    reader = source.open()
+
+    def copy(body):
+        while count := body.readinto(buffer):
+            check()
+            writer.write(buffer[:count])
+            tell(count)
+
+    try:
+        with full_disk(), store.blobs.writer(part["digest"], part["size"]) as writer:
+            if not writer.present:
+                _download(part, reader, writer, copy, check)
+                writer.commit()
+    finally:
+        reader.close()

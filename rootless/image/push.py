@@ -58,6 +58,11 @@ class Packing:
         return self.codec
 
 
+def _made_here(record):
+    """Whether an image's plain layers were left plain because it was made here."""
+    return "source" in record or bool(record.get("built"))
+
+
 class _Job:
     """One blob to bring there.  ``diff_id`` and ``codec``: a layer to compress first."""
 
@@ -74,11 +79,24 @@ def push(store, record, target, options, packing=None, progress=None):
     ``options``: image.pull.Options; ``packing``: a Packing.  Raises NoBlob, OtherDigest,
     NoDockerZstd and what the registry's client raises.
     """
+    return push_part(store, record, target, options, packing, progress)["digest"]
+
+
+def push_part(store, record, target, options, packing=None, progress=None, supply=None,
+              origins=()):  # fmt: skip
+    """As ``push``: the descriptor of the manifest there.  A ``target`` without tag and digest
+    means the digest that comes out.
+
+    ``supply(part, tell, check)`` is called for a blob (descriptor) that is neither there nor
+    here, and gets it into the store; ``origins``: complete References of where the image
+    may be in the same registry.
+    """
     packing = packing or Packing()
     connection = Connection(options)
     try:
         with store.tmp.make("push") as workdir:
             push = _Push(store, record, target, connection, workdir, packing, progress)
+            push.supply, push.origins = supply, origins
             return push.run()
     finally:
         connection.close()
@@ -98,6 +116,8 @@ class _Push:
         self.stop = threading.Event()
         self.failure = None
         self.packed = {}  # digest of a layer → its descriptor after compressing it anew
+        self.supply = None
+        self.origins = ()
         place = connection.options.registries.endpoints(target)[-1]
         self.registry = connection.registry(
             place.domain, place.host, place.repository, place.insecure
@@ -110,7 +130,7 @@ class _Push:
         parts = (manifest.config, *manifest.layers)
         self.store.tmp.hold(self.record["manifest"], *(part["digest"] for part in parts))
         codecs = {
-            layer["digest"]: self.packing.codec_for(layer, "source" in self.record)
+            layer["digest"]: self.packing.codec_for(layer, _made_here(self.record))
             for layer in manifest.layers
         }
         media_type = self._media_type(manifest, codecs)
@@ -150,33 +170,44 @@ class _Push:
 
     def _elsewhere(self):
         """{digest: repositories of the same registry that may have the blob}."""
-        found, places = {}, self.connection.options.registries
-        for record in self.store.images.list():
-            repositories = {}
-            for name in (*record["names"], *record.get("digests", ())):
-                try:
-                    place = places.endpoints(reference.parse(name))[-1]
-                except RlError:
-                    continue  # a blocked registry
-                if place.host == self.registry.host and place.repository != self.repository:
-                    repositories[place.repository] = None
+        found = {}
+        every = [*self.store.images.list()]
+        if self.origins:
+            blobs = [job.part["digest"] for job in self.queue]
+            every.append({"names": map(str, self.origins), "blobs": blobs,
+                          "config": self.record["config"]})  # fmt: skip
+        for record in every:
+            repositories = self._repositories((*record["names"], *record.get("digests", ())))
             for digest in (*record.get("blobs", ()), record["config"]) if repositories else ():
                 found.setdefault(digest, {}).update(repositories)
+        return found
+
+    def _repositories(self, names):
+        """{repository: None} of this registry that the names (str) are in, but the target."""
+        found = {}
+        for name in names:
+            try:
+                place = self.connection.options.registries.endpoints(reference.parse(name))[-1]
+            except RlError:
+                continue  # a blocked registry
+            if place.host == self.registry.host and place.repository != self.repository:
+                found[place.repository] = None
         return found
 
     def _repository(self, session):
         return Target(self.registry, session, self.repository)
 
     def _finish(self, data, media_type):
-        """Put the manifest: its digest."""
+        """Put the manifest: its descriptor."""
         algorithm = (self.target.digest or "sha256").partition(":")[0]
         digest = f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
         if self.target.digest not in (None, digest):
             raise OtherDigest(name=self.target, digest=digest)
         self.progress.message("Writing manifest to image destination")
         target = self._repository(self.connection.session)
-        target.manifest(self.target.digest or self.target.tag, data, media_type, digest)
-        return digest
+        name = self.target.digest or self.target.tag or digest
+        target.manifest(name, data, media_type, digest)
+        return {"mediaType": media_type, "digest": digest, "size": len(data)}
 
     # -- threads --
 
@@ -232,6 +263,7 @@ class _Push:
         key, part = job.part["digest"], job.part
         path = self.store.blobs.path(key)
         if job.codec:
+            self._have(job, key)
             part, path = self._repack(job)
         digest, size = part["digest"], part["size"]
         self.shared.start(key, job.label, size)
@@ -243,6 +275,7 @@ class _Push:
         if origin:
             self.shared.done(key, f"mounted from {origin}")
             return
+        self._have(job, key)
         try:
             source = Source(path, size, lambda n: self.shared.advance(key, n), self._check)
         except FileNotFoundError:
@@ -250,6 +283,11 @@ class _Push:
         with source:
             target.upload(digest, source)
         self.shared.done(key, "done")
+
+    def _have(self, job, key):
+        """Get a blob that isn't here, if there is a way to."""
+        if self.supply is not None and not self.store.blobs.has(job.part["digest"]):
+            self.supply(job.part, lambda n: self.shared.advance(key, n), self._check)
 
     def _repack(self, job):
         key = job.part["digest"]

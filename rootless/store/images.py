@@ -42,7 +42,8 @@ class Images:
 
     A record is a dict: "id"; "manifest" and "config", digests; "layers", diff ids, bottom
     first; "digests", the NAME@DIGEST it was pulled by or has been given; "created",
-    "architecture", "os", "size" and what else ``add`` was told.
+    "architecture", "os", "size" and what else ``add`` was told.  A list of images has
+    "list", no layers, and its index as "manifest" and "config"; its id means nothing.
     """
 
     def __init__(self, store):
@@ -79,6 +80,29 @@ class Images:
             if merged != known:
                 records.write(self.store.directory("images"), image, merged)
         self._verify(merged)
+        for name in names:
+            self.refs.set(name, image)
+        return merged
+
+    def set_list(self, image, change, names=()):
+        """Record a list of images (an index) under the id ``image``: its record.
+
+        ``change`` gets the record, or None if there is none yet, and returns what it is to
+        have: "manifest" (digest of the index, a blob that is here), "list" ({digest of an
+        image: where it is from}) and other facts.  Nobody else changes it meanwhile.
+        Every one of ``names`` (complete references, str) stands for it from now on.
+        """
+        with self.store.tmp.named(f"image-{image}"):
+            known = self._known(image)
+            merged = {**(known or {}), **change(known)}
+            merged.update(id=image, config=merged["manifest"], layers=[])
+            merged["names_history"] = sorted({*merged.get("names_history", ()), *names})
+            every = {*names, *(self.names(image) if known else ())}
+            merged["digests"] = sorted(
+                str(reference.parse(name).with_digest(merged["manifest"])) for name in every
+            )
+            self.store.tmp.hold(merged["manifest"], *merged["list"])
+            records.write(self.store.directory("images"), image, merged)
         for name in names:
             self.refs.set(name, image)
         return merged

@@ -8,7 +8,7 @@ diff id, as `podman save` writes it.
 import os
 
 from rootless.errors import RlError
-from rootless.image import layertar, manifests
+from rootless.image import layertar, lists, manifests
 from rootless.image.progress import Silent
 from rootless.kernel import files
 from rootless.model import jsontext, oci
@@ -180,15 +180,29 @@ def save(store, items, form, output, path=None, progress=None):
 # --- OCI -----------------------------------------------------------------------------------
 
 def oci_digest(store, record):
-    """The digest that the manifest of an image has in the OCI formats."""
-    manifest, data, _ = manifests.documents(store, record)
-    return _digest(manifests.convert(manifest, data, oci.OCI_MANIFEST))
+    """The digest that an image or a list has in the OCI formats."""
+    return lists.digest_of(_oci_list(store, record)[0] if "list" in record
+                           else _oci_image(store, record)[1])  # fmt: skip
 
 
-def _digest(data):
-    import hashlib
+def _oci_image(store, record):
+    """(Manifest, its bytes in OCI's format, config bytes)."""
+    manifest, data, config = manifests.documents(store, record)
+    return manifest, manifests.convert(manifest, data, oci.OCI_MANIFEST), config
 
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+def _oci_list(store, record):
+    """(the bytes of a list in OCI's format, its images as records)."""
+    document = lists.read(store.blobs.read(record["manifest"]))
+    parts = []
+    for entry in document["manifests"]:
+        part = {"manifest": entry["digest"], "media_type": entry["mediaType"]}
+        found = oci.load(store.blobs.read(entry["digest"]), "manifest")
+        part["config"] = oci.Manifest(found, entry["mediaType"]).config["digest"]
+        parts.append(part)
+        data = _oci_image(store, part)[1]
+        entry.update(mediaType=oci.OCI_MANIFEST, digest=lists.digest_of(data), size=len(data))
+    return jsontext.dumps(lists.settled(document, oci.OCI_INDEX), sort_keys=True).encode(), parts
 
 
 def _save_oci(store, items, target, progress):
@@ -196,18 +210,30 @@ def _save_oci(store, items, target, progress):
     target.add_directories("blobs", "blobs/sha256")
     entries = []
     for item in items:
-        manifest, data, config = manifests.documents(store, item.record)
-        for layer in manifest.layers:
-            _add_layer(store, layer, target, progress)
-        data = manifests.convert(manifest, data, oci.OCI_MANIFEST)
-        digest = _digest(data)
-        for blob, content in ((manifest.config["digest"], config), (digest, data)):
-            target.add(_blob_name(blob), content)
-        entry = {"mediaType": oci.OCI_MANIFEST, "digest": digest, "size": len(data)}
+        if "list" in item.record:
+            data, parts = _oci_list(store, item.record)
+            for part in parts:
+                _add_image(store, part, target, progress)
+            kind = oci.OCI_INDEX
+        else:
+            kind, data = oci.OCI_MANIFEST, _add_image(store, item.record, target, progress)
+        digest = lists.digest_of(data)
+        target.add(_blob_name(digest), data)
+        entry = {"mediaType": kind, "digest": digest, "size": len(data)}
         for name in item.names or [None]:
             entries.append({**entry, "annotations": {_REF_NAME: name}} if name else entry)
     index = {"schemaVersion": 2, "mediaType": oci.OCI_INDEX, "manifests": entries}
     target.add("index.json", jsontext.dumps(index).encode())
+
+
+def _add_image(store, record, target, progress):
+    """Write an image's layers and configuration; the bytes of its manifest."""
+    manifest, data, config = _oci_image(store, record)
+    for layer in manifest.layers:
+        _add_layer(store, layer, target, progress)
+    target.add(_blob_name(manifest.config["digest"]), config)
+    target.add(_blob_name(lists.digest_of(data)), data)
+    return data
 
 
 def _blob_name(digest):
