@@ -181,6 +181,9 @@ def _work(build, reading, writing):
     os.close(reading)
     build.report = _Sender(writing)
     build.cache.met = {}
-    build.advance()
+    try:
+        build.advance()
+    finally:
+        build.work.close()
     os.close(writing)
     return build.state.pack(), jsontext.dumps(build.cache.met)

@@ -162,11 +162,17 @@ class _Solve:
         self.graph.walk()
         self.cache = arguments.cache(build.store, options)
         self.work = Work(
-            build.engine, options, build.inputs.context, named, self._image, build.times,
-            self.cache, self.arguments,
+            build.engine, options, build.inputs, self._image, build.times, self.cache,
+            self.arguments,
         )  # fmt: skip
 
     def run(self):
+        try:
+            return self._run()
+        finally:
+            self.work.close()
+
+    def _run(self):
         build, graph, options = self.build, self.graph, self.build.options
         build.progress.begin([(vertex.title, len(vertex.instructions) + 1)
                               for vertex in graph.order])  # fmt: skip

@@ -2,8 +2,8 @@
 
 import os
 
-from rootless.build import context as contexts
-from rootless.build.copy import sources
+from rootless.build.context import opening, places
+from rootless.build.context.outside import Outside
 from rootless.build.language import parse
 from rootless.errors import RlError
 
@@ -20,40 +20,31 @@ class Inputs:
     """Everything open; a context that closes it.
 
     document   parse.Document of the file, or of all files joined
-    context    Files of the build's context, None if it has none
-    named      {name: Files} of --build-context that are files
+    outside    context.outside.Outside: the way to what isn't here
+    context    opening.Context of the build
+    named      {name: opening.Context} of --build-context that are files
     trees      {name: what was typed} of the same
     images     {name: what was typed} of those that stand for images
     """
 
     def __init__(self, engine, options, only_file=False):
-        self.engine = engine
         self.options = options
         self._opened = []
         self.named, self.trees, self.images = {}, {}, {}
-        self.context = None
+        self.outside = Outside(engine.store, engine.config.environ, engine.program)
         try:
-            opened = self._open(_place(options), options.file, options.ignorefile)
-            self.document = self._documents(opened)
-            if opened.root_fd is not None:
-                self.context = Files(opened, "the build context")
-            if not only_file:
-                for text in options.build_context:
-                    self._add(text)
+            self.context = self._open(_place(options), "the build context", options.ignorefile)
+            self.document = self._documents(self.context)
+            for text in () if only_file else options.build_context:
+                self._add(text)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, where, file=(), ignorefile=None):
-        opened = contexts.open_context(
-            where, file=file, ignorefile=ignorefile, tmp=self.engine.store.tmp,
-            fetch=self._fetch(),
-        )  # fmt: skip
+    def _open(self, where, what, ignorefile=None):
+        opened = opening.open_context(where, self.outside, ignorefile, what)
         self._opened.append(opened)
         return opened
-
-    def _fetch(self):
-        return None
 
     def _documents(self, opened):
         found = []
@@ -71,7 +62,7 @@ class Inputs:
             self.images[name] = place
             return
         self.trees[name] = place
-        self.named[name] = Files(self._open(place), f"the context {name}")
+        self.named[name] = self._open(place, f"the context {name}")
 
     def close(self):
         """Close what is open, and remove what was fetched."""
@@ -85,22 +76,10 @@ class Inputs:
         self.close()
 
 
-class Files:
-    """An open context as a source of files; ``what`` is its name in messages."""
-
-    def __init__(self, opened, what):
-        self.opened = opened
-        self.what = what
-
-    def source(self, pattern):
-        """The copy source for ``pattern`` (a path from the top, with wildcards)."""
-        return sources.Tree(self.opened.root_fd, pattern, self.opened.ignore, self.what)
-
-
 def _place(options):
     if options.context is not None:
         return options.context
     for name in options.file:
-        if name != "-" and "://" not in name:
+        if name != "-" and places.kind_of(name) == places.LOCAL:
             return os.path.dirname(name) or "."
     return "."

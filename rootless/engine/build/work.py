@@ -1,5 +1,6 @@
 """RUN, COPY, ADD and WORKDIR, from instruction to Task: what each reads, and how it is done."""
 
+from rootless.build.context import adding
 from rootless.build.copy import apply as copying
 from rootless.build.copy import plan, sources
 from rootless.build.copy import view as views
@@ -18,25 +19,26 @@ class Work:
 
     engine   engine.context.Engine
     options  engine.build.options.Options
-    context  the open context of the build, None if it has none
-    named    {name: open context} of --build-context
+    inputs   engine.build.inputs.Inputs
     images   function (name, node, text) → State of an image that is read from
     times    engine.build.arguments.BuildTimes for new layers
     cache    solve.cache.Cache
     states   {number: State} of the stages that are ready
     """
 
-    def __init__(self, engine, options, context, named, images, times, cache, arguments):
+    def __init__(self, engine, options, inputs, images, times, cache, arguments):
         self.engine = engine
         self.store = engine.store
         self.options = options
-        self.context = context
-        self.named = named
+        self.context = inputs.context
+        self.named = inputs.named
+        self.outside = inputs.outside
         self.images = images
         self.times = times
         self.cache = cache
         self.arguments = arguments
         self.states = {}
+        self._fetched = None
 
     def task(self, build, number, instruction):
         """The Task of an instruction that may change files."""
@@ -126,10 +128,10 @@ class Work:
         for pattern in patterns:
             if origin is not None:
                 found.append(origin(pattern))
-            elif add and is_remote(pattern):
+            elif add and adding.is_remote(pattern):
                 found.append(self._remote(instruction, pattern, values))
             else:
-                found.append(self.tree(node, pattern))
+                found.append(self.context.source(pattern))
         for heredoc in instruction.heredocs:
             text = heredoc.text
             if heredoc.expand:
@@ -139,15 +141,20 @@ class Work:
             found.append(sources.Inline(heredoc.name, text.encode("utf-8", "surrogateescape")))
         return found
 
-    def tree(self, node, pattern):
-        """A source in the build's context."""
-        if self.context is None:
-            raise error_at(node, "there is no build context to copy from",
-                           "rl build DIRECTORY gives one")  # fmt: skip
-        return self.context.source(pattern)
+    def _remote(self, instruction, word, values):
+        """The source for a URL or a repository, fetched now: its content is in the key."""
+        if self._fetched is None:
+            self._fetched = adding.Fetched(self.outside)
+        checksum = instruction.checksum
+        if checksum is not None:
+            checksum = values.expand(checksum, instruction.node)
+        return self._fetched.source(word, checksum, instruction.keep_git_dir)
 
-    def _remote(self, instruction, url, values):
-        raise error_at(instruction.node, f"ADD can't fetch {url} yet")
+    def close(self):
+        """Remove what was fetched."""
+        if self._fetched is not None:
+            self._fetched.close()
+            self._fetched = None
 
     def origin(self, build, number, text, node):
         """A function from a path to the source for what ``from=text`` names."""
@@ -183,9 +190,3 @@ def _kind(step):
     if len(step.sources) != 1:
         return "multi"
     return "dir" if getattr(step.sources[0], "pattern", "x") in (".", "./", "/") else "file"
-
-
-def is_remote(text):
-    """Whether a source of ADD isn't in the context: a URL, or git."""
-    return text.startswith(("http://", "https://", "git://", "git@", "ssh://"))
-
