@@ -347,7 +347,7 @@ def _pack(error):
     kind = type(error)
     if isinstance(error, RlError):
         return ("rl", kind.__module__, kind.__qualname__, _plain(error.args),
-                _plain(error.fields), error.hint)
+                _plain(error.fields), error.hint, error.exit_code)
     if isinstance(error, OSError):
         name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else None
         return ("os", error.errno, error.strerror, name)
@@ -374,6 +374,8 @@ def _unpack(packed):
             found = getattr(found, part)
         error = found.__new__(found)
         RlError.__init__(error, *packed[3], hint=packed[5], **packed[4])
+        if error.exit_code != packed[6]:
+            error.exit_code = packed[6]
         return error
     if packed[0] == "os":
         return OSError(*packed[1:]) if packed[3] else OSError(*packed[1:3])

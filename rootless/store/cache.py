@@ -32,8 +32,8 @@ def scan(store):
             record["used"] = os.stat(name, dir_fd=home).st_mtime
         except (RlError, OSError):
             continue
-        record["key"] = name
-        yield record
+        if record.get("key") == name:
+            yield record
 
 
 def needs(record):

@@ -13,7 +13,7 @@ import time
 from rootless.errors import RlError
 from rootless.model import jsontext
 from rootless.store import digests, records
-from rootless.store.cache import HOME
+from rootless.store.cache import HOME, is_there
 
 _LIMIT = 1 << 20
 _FORM = 1  # a higher number makes all older records misses
@@ -63,6 +63,8 @@ class Cache:
         return record
 
     def _read(self, key):
+        if not is_there(self.store):
+            return None
         try:
             record = records.read(self.store.directory(HOME), key, f"{HOME}/{key}", _LIMIT)
             if record.get("key") != key or self._is_old(record):
