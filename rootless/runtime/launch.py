@@ -67,12 +67,16 @@ class Job:
                  (kernel.netlink.Route); None for nothing
     private      descriptors that P1 alone has a use for: P2 and P3 close them
     hold         True: P3 waits for the monitor's go (``rl init``)
+    stdio        descriptors for the program's 0, 1 and 2, None for pipes to the monitor
+    founder      pid of P0 if the container is to end with it, else None.  ``monitor`` then
+                 never returns: P1 goes on as it is (engine/build)
     """
 
     def __init__(self, **fields):
         self.preserved = 0
         self.keep_groups = False
         self.passthrough = False
+        self.stdio = self.founder = None
         self.join = {}
         self.private = ()
         self.window = None
@@ -133,6 +137,8 @@ def _launcher(job):
 
     try:
         os.setsid()
+        if job.founder is not None:
+            end_with(job.founder)
         process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
         _signal.pthread_sigmask(_SIG_BLOCK, [_SIGCHLD])
         _pipes(job)
@@ -153,6 +159,13 @@ def _launcher(job):
         _report(job, init.defect(error), 125)
     _end_children()
     os._exit(125)
+
+
+def end_with(parent):
+    """Let this process end when its parent does, which has to be the process ``parent``."""
+    process.prctl(process.PR_SET_PDEATHSIG, 9)
+    if os.getppid() != parent:
+        os._exit(125)
 
 
 def _let_go(job):
@@ -193,7 +206,7 @@ def _pipes(job):
     job.status_read, job.status = os.pipe()
     job.go_read, job.go = os.pipe()
     job.ends = {}
-    if job.passthrough or job.terminal:
+    if job.passthrough or job.terminal or job.stdio:
         return
     for name in ("in", "out", "err"):
         if name == "in" and not job.stdin:
@@ -249,6 +262,9 @@ def _converse(job, stage, descriptors):
         elif verb == "terminal":
             descriptors["pty"] = int.from_bytes(ancillary[0][2][:4], "little")
             os.set_inheritable(descriptors["pty"], False)
+        elif verb == "listener":
+            descriptors["listener"] = int.from_bytes(ancillary[0][2][:4], "little")
+            os.set_inheritable(descriptors["listener"], False)
         elif verb == "ready":
             ready = True
         else:
@@ -472,7 +488,9 @@ def _become_init(job):
     init.reset_signals()
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     for number, name in ((0, "in"), (1, "out"), (2, "err")):
-        if name in job.ends:
+        if job.stdio:
+            os.dup2(null if job.stdio[number] is None else job.stdio[number], number)
+        elif name in job.ends:
             os.dup2(job.ends[name][0], number)
         elif not job.passthrough or (number == 0 and not job.stdin):
             os.dup2(null, number)
