@@ -10,6 +10,7 @@ from rootless.build.context.errors import (
     NoContext,
     StdinTwice,
 )
+from rootless.build.copy.known import Known
 from rootless.build.copy.sources import Tree
 from rootless.kernel import files
 
@@ -34,7 +35,7 @@ class Context:
         self._text = text
         self._beside = None
         self._patterns = _UNKNOWN
-        self._stdin_used = False
+        self._known = None
         self.descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def containerfile(self, name=None):
@@ -70,10 +71,15 @@ class Context:
 
     def source(self, pattern):
         """The copy.sources.Tree for a word of COPY or ADD."""
-        return Tree(self.descriptor, pattern, self.ignore, self.what)
+        if self._known is None and not self.private:
+            self._known = Known(self.outside.store, self.path)
+        return Tree(self.descriptor, pattern, self.ignore, self.what, self._known)
 
     def close(self):
-        """Remove what was fetched for it."""
+        """Remove what was fetched for it; keep what is known of its files."""
+        if self._known is not None:
+            self._known.save()
+            self._known = None
         if self.descriptor != -1:
             os.close(self.descriptor)
             self.descriptor = -1

@@ -4,7 +4,7 @@ import os
 import time
 
 from rootless.build.copy import archives, content, layout, modes, owners, select, view
-from rootless.build.copy.errors import Unreadable
+from rootless.build.copy.errors import ContentChanged, Unreadable
 from rootless.build.copy.plan import Times
 from rootless.build.copy.sources import Download, Inline, Layers
 from rootless.build.copy.writing import Opener, Writer
@@ -15,25 +15,25 @@ from rootless.store.compose import Compose
 _SECOND = 1_000_000_000
 
 
-def digest(store, step, known=None):
-    """The content key of a step (hex digits); equal keys mean equal files.
-
-    ``known``: a table of digests of files (copy.known), or None.  Raises CopyError.
-    """
+def digest(store, step):
+    """The content key of a step (hex digits); equal keys mean equal files.  CopyError."""
+    step.content = None
     if not any(isinstance(source, Layers) for source in step.sources):
         try:
-            return _digest(step, known)
+            step.content = _digest(step)
         except Unreadable:
             pass  # files of mapped users: root of the namespace may read them
-    return userns.call_in(store.ids, _digest, step, None)
+    if step.content is None:
+        step.content = userns.call_in(store.ids, _digest, step)
+    return step.content
 
 
-def _digest(step, known):
+def _digest(step):
     parts = _parts(step)
     opener = Opener()
     try:
         selections = [part for part in parts if isinstance(part, select.Selection)]
-        content.hash_files(selections, opener, known)
+        content.hash_files(selections, opener)
     finally:
         opener.close()
         _close(parts)
@@ -44,12 +44,17 @@ def apply(store, step, times=None):
     """Make the layer of a step and publish it; what store.adopt says of one, and "content",
     the content key of what was really copied.
 
-    Raises CopyError, runtime.users' errors, NoSpace.
+    Raises CopyError, runtime.users' errors, NoSpace.  What isn't what ``digest`` saw before
+    is ContentChanged: under its key nothing else may be found later.
     """
     times = times or Times()
     with Compose(store, lambda scratch: _Plan(step, times, scratch), times.newest,
                  times.stamp) as made:  # fmt: skip
-        return made.finish()
+        facts = made.finish()
+    if step.content not in (None, facts["content"]):
+        what = {getattr(source, "what", "") for source in step.sources} - {""}
+        raise ContentChanged(" or ".join(sorted(what)))
+    return facts
 
 
 # --- in the child --------------------------------------------------------------------------

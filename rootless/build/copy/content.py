@@ -17,19 +17,19 @@ _PIECE = 1 << 20
 _VERSION = b"rl copy 1\n"
 
 
-def hash_files(selections, opener, known=None):
+def hash_files(selections, opener):
     """Give every file and directory of the Selections the digest that it hasn't yet."""
     for selection in selections:
-        opened = selection.view
+        opened, known = selection.view, selection.source.known
         for item in selection.items:
             place = item.place
             if item.digest is not None:
                 continue
             if place.kind == view.IFREG:
-                item.digest = known.get(place.status) if known else None
+                item.digest = known.get(place.status) if known is not None else None
                 if item.digest is None:
                     item.digest = _file(opened, place, opener)
-                    if known:
+                    if known is not None:
                         known.put(place.status, item.digest)
             elif place.kind == view.IFDIR:
                 item.digest = _directory(opened, place)

@@ -41,6 +41,12 @@ class SourceChanged(CopyError):
     hint = "build again when nothing writes into the context"
 
 
+class ContentChanged(CopyError):
+    """{0} changed between two looks of this build"""
+
+    hint = "build again when nothing writes into it"
+
+
 class BadName(CopyError):
     """{0!r} can't be in a layer: names that begin with .wh. mean that a file is deleted"""
 

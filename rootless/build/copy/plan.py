@@ -25,6 +25,7 @@ class CopyStep:
         self.exclude = list(exclude)
         self.add = add
         self.unpack = unpack
+        self.content = None  # its content key, once apply.digest has worked it out
 
     @property
     def into(self):

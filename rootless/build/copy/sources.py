@@ -15,16 +15,17 @@ class Tree:
     """Files of a directory: the build context, or a named one.
 
     ``root``: its descriptor, or a path; ``ignore``: Patterns (language.ignore) or None;
-    ``what``: the name of it in messages.
+    ``what``: the name of it in messages; ``known``: a known.Known table of its files, or None.
     """
 
     archives = True
 
-    def __init__(self, root, pattern, ignore=None, what="the build context"):
+    def __init__(self, root, pattern, ignore=None, what="the build context", known=None):
         self.root = root
         self.pattern = pattern
         self.ignore = ignore
         self.what = what
+        self.known = known
 
     def open(self):
         root = self.root
@@ -40,6 +41,7 @@ class Layers:
     """
 
     archives = False
+    known = None
 
     def __init__(self, paths, pattern, what="the stage"):
         self.paths = list(paths)
