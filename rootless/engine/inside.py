@@ -177,10 +177,11 @@ def _hold(engine, record):
         run_dir = records.run_directory(engine, record["id"])
         alive = records.open_life(run_dir)
         if files.lock(alive, exclusive=False, wait=False):
-            if records.is_current(engine, record["id"], run_dir):
+            if records.is_current(engine, record["id"], run_dir, alive):
                 return 0, alive
             if not os.path.isdir(records.directory(engine, record["id"])):
-                records.drop_run_directory(run_dir)
+                if records.in_place(run_dir, alive):
+                    records.drop_run_directory(run_dir)
                 os.close(alive)
                 raise records.NoContainer(record["name"])  # removed meanwhile
         os.close(alive)

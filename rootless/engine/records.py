@@ -115,8 +115,8 @@ def drop_run_directory(run_dir):
 def open_life(run_dir):
     """A descriptor of the life lock of a container, not held yet; made if it isn't there.
 
-    Whoever removes the container meanwhile deletes the directory: then it is made once more,
-    and who holds the lock has to look whether there still is a container (``is_current``).
+    Whoever removes the container meanwhile deletes the directory: then it is made once more.
+    Who holds the lock has to look whether it still is one (``in_place``, ``is_current``).
     """
     for _ in range(_AGAIN):
         try:
@@ -128,15 +128,24 @@ def open_life(run_dir):
     raise trouble
 
 
-def is_current(engine, container_id, run_dir):
-    """Whether the container still is there and has its life lock in ``run_dir``.
+def in_place(run_dir, alive):
+    """Whether the lock file ``alive`` (a descriptor) is the one in ``run_dir`` still.
 
-    To be asked by who holds that lock: then the answer stays true.
+    To be asked by who holds it, and so nobody else may delete it.
     """
     try:
-        return os.readlink(f"{directory(engine, container_id)}/run") == run_dir
+        return os.path.samestat(os.stat(f"{run_dir}/alive"), os.fstat(alive))
     except OSError:
         return False
+
+
+def is_current(engine, container_id, run_dir, alive):
+    """Whether ``alive``, which is held, is the life lock of a container that exists."""
+    try:
+        linked = os.readlink(f"{directory(engine, container_id)}/run")
+    except OSError:
+        return False
+    return linked == run_dir and in_place(run_dir, alive)
 
 
 def move_here(engine, container_id):
@@ -145,26 +154,38 @@ def move_here(engine, container_id):
     False if another rl is at work with it.  Raises NoContainer.
     """
     wanted = own_run_directory(engine, container_id)
-    before = run_directory(engine, container_id)
-    if before == wanted:
+    if run_directory(engine, container_id) == wanted:
         return True
+    here = _open(engine, container_id)
     try:
-        alive = os.open(f"{before}/alive", os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        alive = None  # of another boot, or of a session whose directory is gone: nobody has it
-    try:
-        if alive is not None and not (hold(alive) and is_current(engine, container_id, before)):
-            return False
-        link = f"{directory(engine, container_id)}/run"
-        os.symlink(wanted, f"{link}.{os.getpid()}")
-        os.rename(f"{link}.{os.getpid()}", link)
-        drop_run_directory(before)
+        files.lock(here)  # one that moves it at a time
+        before = run_directory(engine, container_id)
+        return before == wanted or _move(engine, container_id, here, before, wanted)
     except FileNotFoundError:
-        raise NoContainer(container_id) from None
+        raise NoContainer(container_id) from None  # removed meanwhile
+    finally:
+        os.close(here)
+
+
+def _move(engine, container_id, here, before, wanted):
+    try:
+        alive = open_life(before)
+    except OSError:
+        alive = None  # of a session whose directory is gone: nobody can hold it
+    try:
+        if alive is not None and not (
+            hold(alive) and is_current(engine, container_id, before, alive)
+        ):
+            return False
+        draft = f"run.{os.urandom(4).hex()}"
+        os.symlink(wanted, draft, dir_fd=here)
+        os.rename(draft, "run", src_dir_fd=here, dst_dir_fd=here)
+        if alive is not None:
+            drop_run_directory(before)
+        return True
     finally:
         if alive is not None:
             os.close(alive)
-    return True
 
 
 # --- names ---------------------------------------------------------------------------------

@@ -48,8 +48,9 @@ def remove(engine, record, force=False, volumes=False, timeout=None):
         gone = f"{engine.config.root}/containers/{GONE}{record['id']}"
         try:
             os.rename(records.directory(engine, record["id"]), gone)
-        except FileNotFoundError:
-            records.drop_run_directory(held.run_dir)  # another rl was faster
+        except FileNotFoundError:  # another rl was faster
+            if records.in_place(held.run_dir, held.alive):
+                records.drop_run_directory(held.run_dir)
             return
         records.release_name(engine, record["name"], record["id"])
         records.drop_run_directory(held.run_dir)
@@ -127,15 +128,16 @@ class _Held:
         self.alive = records.open_life(self.run_dir)
 
     def __enter__(self):
-        if not records.hold(self.alive) or self._moved():
+        if not records.hold(self.alive) or self._is_others():
             os.close(self.alive)
             raise Busy(self.record["name"])
         return self
 
-    def _moved(self):
-        """Whether a session with another runtime directory has begun it meanwhile."""
-        return records.run_directory(self.engine, self.record["id"]) != self.run_dir and (
-            os.path.isdir(records.directory(self.engine, self.record["id"])))
+    def _is_others(self):
+        """Whether it is there, and a session with another runtime directory is at work."""
+        return not records.is_current(
+            self.engine, self.record["id"], self.run_dir, self.alive
+        ) and os.path.isdir(records.directory(self.engine, self.record["id"]))
 
     def __exit__(self, *error):
         os.close(self.alive)

@@ -62,9 +62,10 @@ def take_lock(engine, record, new=False):
     if not records.hold(alive):
         os.close(alive)
         raise AlreadyRunning(record["name"])
-    if not (new or records.is_current(engine, record["id"], run_dir)):
+    if not (new or records.is_current(engine, record["id"], run_dir, alive)):
         # Removed meanwhile, or begun by a session with another runtime directory.
-        records.drop_run_directory(run_dir)
+        if records.in_place(run_dir, alive):
+            records.drop_run_directory(run_dir)
         os.close(alive)
         if os.path.isdir(records.directory(engine, record["id"])):
             raise AlreadyRunning(record["name"])
