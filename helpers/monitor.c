@@ -246,6 +246,7 @@ static void container_ended(void)
     if (!m.started && !m.failed)
         launch_failed(); /* somebody else holds the pipe open: nothing was said */
     m.oom = count_oom_kills() > m.oom_before;
+    end_cgroup();
     note_end();
     close_stdin_pipe();
     health_kill();

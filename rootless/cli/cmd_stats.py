@@ -12,7 +12,11 @@ _FIELDS = (("ID", "ID"), ("NAME", "Name"), ("CPU %", "CPUPerc"),
            ("MEM USAGE / LIMIT", "MemUsage"), ("MEM %", "MemPerc"), ("NET IO", "NetIO"),
            ("BLOCK IO", "BlockIO"), ("PIDS", "PIDs"), ("CPU TIME", "UpTime"),
            ("AVG CPU %", "AVGCPU"))  # fmt: skip
-_HIDDEN = (("CONTAINER", "Container"), ("CPU", "CPU"), ("SOURCE", "Source"),
+# Of cgroups only: shares of the last ten seconds in which some process had to wait.
+_PRESSURE = (("CPU PRESSURE", "CPUPressure", "cpu"), ("MEM PRESSURE", "MemPressure", "memory"),
+             ("IO PRESSURE", "IOPressure", "io"))  # fmt: skip
+_HIDDEN = (*(row[:2] for row in _PRESSURE),
+           ("CONTAINER", "Container"), ("CPU", "CPU"), ("SOURCE", "Source"),
            ("MEM USAGE / LIMIT", "MemUsageBytes"))  # fmt: skip
 _UNKNOWN = "-- / --"
 
@@ -64,6 +68,8 @@ def _item(use, before, request):
         "UpTime": f"{use.cpu:.6f}s",
         "AVGCPU": f"{average:.2f}%",
         "Source": use.source,
+        **{name: f"{use.pressure[key]:.2f}%" if use.pressure and key in use.pressure else "--"
+           for _, name, key in _PRESSURE},
     }
 
 
@@ -89,4 +95,6 @@ def _raw(item):
         "cpu_percent": item["CPUPerc"], "avg_cpu": item["AVGCPU"], "mem_usage": item["MemUsage"],
         "mem_percent": item["MemPerc"], "net_io": item["NetIO"], "block_io": item["BlockIO"],
         "pids": str(item["PIDs"]), "source": item["Source"],
+        "cpu_pressure": item["CPUPressure"], "mem_pressure": item["MemPressure"],
+        "io_pressure": item["IOPressure"],
     }  # fmt: skip

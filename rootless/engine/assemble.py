@@ -36,7 +36,7 @@ class Ready:
     """A container that can be launched: see runtime.launch.Job for the meanings."""
 
     def __init__(self):
-        self.spec = self.rootfs = self.ids = self.network = self.prepare = self.warning = None
+        self.spec = self.rootfs = self.ids = self.network = self.cgroup = self.warning = None
         self.ports = None  # engine.publish.Ports
         self.filters = []
         self.join = {}
@@ -76,10 +76,20 @@ def assemble(engine, record, spec=None):
         ready.spec = {**spec, "mounts": [entry for entry in mounts if entry], "rl": own,
                       "process": process, "linux": linux}
         ready.filters = filters(engine, spec, ready.ids)
+        ready.cgroup = _cgroup(engine, record, spec)
     except BaseException:
         ready.close()
         raise
     return ready
+
+
+def _cgroup(engine, record, spec):
+    """What makes the container's cgroup; None where users have none."""
+    if not (spec["rl"].get("cgroups") or os.path.exists("/sys/fs/cgroup/cgroup.controllers")):
+        return None
+    from rootless.engine import cgroups
+
+    return cgroups.prepare(engine, record, spec)
 
 
 def _publish(engine, record, plan, ready):

@@ -3,7 +3,7 @@
 import os
 
 from rootless.engine import assemble, events, records
-from rootless.engine.defaults import with_defaults
+from rootless.engine.defaults import LIMITS, with_defaults
 from rootless.engine.spec.host import gather
 from rootless.engine.spec.spec import make_spec
 from rootless.errors import RlError
@@ -22,12 +22,6 @@ _NOUNS = (
     "otter owl pebble pine plover pond poplar quail raven reef ridge river robin rowan sparrow "
     "spruce stork swallow thistle tide trout valley willow wren"
 ).split()
-
-
-class NoUserNetworks(RlError):
-    """--network {0}: networks of one's own are not supported by this version"""
-
-    hint = "private (the default), none, host, pasta, slirp4netns, container:NAME or ns:PATH"
 
 
 class Incompatible(RlError):
@@ -67,6 +61,7 @@ def _create(engine, request, progress, durable, before):
         from rootless.engine import lifecycle
 
         lifecycle.check_policy(options["restart"])
+    limited = _limits(engine, options)  # before any image is fetched
     image = _image(engine, request, progress)
     host = gather(
         engine.ids,
@@ -75,10 +70,12 @@ def _create(engine, request, progress, durable, before):
         files=_file_sources(request),
         used=_used_ids(engine, options),
         find=lambda name: records.find_id(engine, name),
+        cgroup_writable=_owns_cgroup(engine, options),
     )
     spec = make_spec(request, image["config"], host, lambda name: _mounts_of(engine, name))
     if spec["rl"]["network"]["mode"] == "networks":
-        raise NoUserNetworks(spec["rl"]["network"]["networks"][0]["name"])
+        _on_networks(engine, options, spec["rl"]["network"]["networks"])
+    spec["linux"]["resources"], spec["rl"]["cgroups"] = limited
     _warn(spec)
     record = _record(engine, request, container_id, image, spec)
     if not record["rootfs"]:
@@ -107,6 +104,38 @@ def _create(engine, request, progress, durable, before):
     if durable:
         records.make_durable(engine, container_id)
     return record
+
+
+def _limits(engine, options):
+    """What engine.cgroups.plan makes of the limits that were given."""
+    if all(options.get(name) in (None, (), False) for name in LIMITS):
+        return {}, None
+    from rootless.engine import cgroups
+
+    return cgroups.plan(engine, options)
+
+
+def _owns_cgroup(engine, options):
+    """Whether the container gets a cgroup that it may divide, as systemd wants it."""
+    if options.get("cgroups") == "disabled" or not os.path.exists(
+        "/sys/fs/cgroup/cgroup.controllers"
+    ):
+        return False
+    from rootless.engine import cgroups
+
+    return cgroups.where(engine).kind != "none"
+
+
+def _on_networks(engine, options, entries):
+    """The networks that --network names must be there; other options are about them too."""
+    from rootless.engine import networks
+
+    for entry in entries:
+        entry["name"] = networks.find(engine, entry["name"])["name"]
+        entry["aliases"] += options.get("network_alias") or ()
+    first = entries[0]
+    first["ips"] += [text for text in (options.get("ip"), options.get("ip6")) if text]
+    first["mac"] = options.get("mac_address") or first["mac"]
 
 
 def _forget(engine, record):
@@ -246,7 +275,8 @@ def _record(engine, request, container_id, image, spec):
         "network": _network(own, options),
         "ports": own["ports"],
         "exposed": own["exposed"],
-        "networks": [own["network"]["mode"]],
+        "networks": [entry["name"] for entry in own["network"].get("networks", ())]
+        or [own["network"]["mode"]],
         "requires": [records.find_id(engine, name) for name in options.get("requires") or ()],
         "rung": engine.ids.rung,
         "boot": records.boot() if request.verb == "run" else None,

@@ -75,6 +75,10 @@ def make_entry(engine, record, pid, request):
         no_setgroups=ids.single,
         preserved=assemble.preserved(request),
     )
+    if os.path.exists(f"{records.run_directory(engine, record['id'])}/cgroup"):
+        from rootless.engine import cgroups
+
+        entry.prepare = lambda pid: cgroups.enter(engine, record, pid)
     if not os.path.exists(f"/proc/{pid}"):
         raise NotRunning(record["name"])
     return entry

@@ -86,7 +86,8 @@ def container(engine, record, size=False):
         "Config": _config(record, spec),
         "HostConfig": _host_config(record, spec),
         "Rl": {"IdRung": record["rung"], "OwnersFaked": record["rung"] == "single",
-               "Seccomp": spec["rl"]["seccomp"], "Warnings": spec["rl"]["warnings"]},
+               "Seccomp": spec["rl"]["seccomp"], "Warnings": spec["rl"]["warnings"],
+               "Limits": _limits(engine, record, spec)},
     }
     if size:
         from rootless.engine import listing
@@ -114,7 +115,7 @@ def _state(engine, record, spec, state):
         "Error": _error(ended, status),
         "StartedAt": state["started"] or _NEVER,
         "FinishedAt": ended.get("finished") or _NEVER,
-        "CgroupPath": "",
+        "CgroupPath": _cgroup(engine, record) if state["pid"] else "",
         "CheckpointedAt": _NEVER,
         "RestoredAt": _NEVER,
     }
@@ -122,6 +123,21 @@ def _state(engine, record, spec, state):
         known = records.read_json(f"{records.run_directory(engine, record['id'])}/health")
         found["Health"] = known or {"Status": "starting", "FailingStreak": 0, "Log": []}
     return found
+
+
+def _cgroup(engine, record):
+    """The container's cgroup, as a path from the root of the hierarchy."""
+    from rootless.engine import cgroups
+
+    return (cgroups.of(engine, record) or "").removeprefix("/sys/fs/cgroup")
+
+
+def _limits(engine, record, spec):
+    if not spec["linux"].get("resources"):
+        return []
+    from rootless.engine import cgroups
+
+    return cgroups.report(engine, record, spec)
 
 
 def _error(ended, status):
@@ -254,6 +270,7 @@ def _host_config(record, spec):
         "SecurityOpt": list(given.get("security_opt") or ()),
         "Tmpfs": {entry["destination"]: ",".join(entry["options"])
                   for entry in spec["mounts"] if entry["type"] == "tmpfs"},
+        **_resources(linux.get("resources") or {}),
         "UTSMode": "private" if "uts" in kinds else "host",
         "UsernsMode": given.get("userns") or "",
         "IDMappings": _mappings(linux),
@@ -270,6 +287,35 @@ def _bindings(record):
     from rootless.engine import publish
 
     return publish.by_port(record["ports"])
+
+
+def _resources(resources):
+    """Limits by podman's names; 0 where nothing was asked."""
+    memory, cpu = resources.get("memory") or {}, resources.get("cpu") or {}
+    block = resources.get("blockIO") or {}
+    limit = memory.get("limit", 0)
+    return {
+        "Memory": limit,
+        "MemoryReservation": memory.get("reservation", 0),
+        "MemorySwap": memory.get("swap", 2 * limit),
+        "MemorySwappiness": -1,
+        "CpuShares": cpu.get("shares", 0),
+        "CpuPeriod": cpu.get("period", 0),
+        "CpuQuota": cpu.get("quota", 0),
+        "NanoCpus": round(cpu["quota"] * 1e9 / cpu["period"])
+        if cpu.get("quota", 0) > 0 and cpu.get("period")
+        else 0,
+        "CpusetCpus": cpu.get("cpus", ""),
+        "CpusetMems": cpu.get("mems", ""),
+        "PidsLimit": (resources.get("pids") or {}).get("limit", 0),
+        "BlkioWeight": block.get("weight", 0),
+        "BlkioWeightDevice": block.get("weightDevice"),
+        "BlkioDeviceReadBps": block.get("throttleReadBpsDevice"),
+        "BlkioDeviceWriteBps": block.get("throttleWriteBpsDevice"),
+        "BlkioDeviceReadIOps": block.get("throttleReadIOPSDevice"),
+        "BlkioDeviceWriteIOps": block.get("throttleWriteIOPSDevice"),
+        "CgroupConf": resources.get("unified"),
+    }
 
 
 def _mappings(linux):

@@ -8,6 +8,7 @@ import os
 
 from rootless.engine import events, records
 from rootless.engine.control import Control, NotRunning
+from rootless.engine.defaults import LIMITS
 from rootless.engine.remove import check_needed, end, in_order, remove, sweep
 from rootless.engine.spec.values import signal
 from rootless.errors import RlError
@@ -143,10 +144,19 @@ def kill(engine, request):
             control.kill(number, ends=number in (9, 15))
             events.container(engine, record, "kill")
             if number == 9:
+                _end_cgroup(engine, record)
                 control.wait_end(30)
         return shown(record)
 
     return each(select(engine, request, ("running", "paused")), one)
+
+
+def _end_cgroup(engine, record):
+    """SIGKILL to those whom the end of pid 1 doesn't end: it has no pid namespace of its own."""
+    if os.path.exists(f"{records.run_directory(engine, record['id'])}/cgroup"):
+        from rootless.engine import cgroups
+
+        cgroups.kill(engine, record)
 
 
 def delete(engine, request):
@@ -305,12 +315,27 @@ def prune(engine, wanted=()):
 def change(engine, record, request):
     """``rl update``: a restart policy counts from the container's next end on."""
     policy = request.options.get("restart")
-    if policy is None:
+    limits = {name: value for name in LIMITS
+              if (value := request.options.get(name)) not in (None, (), False)}
+    if policy is None and not limits:
         raise RlError("nothing to change was given", hint="for example: rl update --restart always "
                       + record["name"])
-    check_policy(policy)
-    records.update(engine, {**record, "restart": None if policy == "no" else policy})
+    if policy is not None:
+        check_policy(policy)
+    if limits:
+        _limit(engine, record, limits)
+    if policy is not None:
+        records.update(engine, {**record, "restart": None if policy == "no" else policy})
     events.container(engine, record, "update")
+
+
+def _limit(engine, record, limits):
+    """New limits, at once if the container runs; only what the kernel took is recorded."""
+    from rootless.engine import cgroups
+
+    spec = records.load_spec(engine, record["id"])
+    spec["linux"]["resources"] = cgroups.change(engine, record, spec, limits)
+    records.update_spec(engine, record, spec)
 
 
 def check_policy(text):

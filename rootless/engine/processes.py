@@ -80,8 +80,9 @@ def _mark(engine, record):
 def pause(engine, record):
     """Stop every process of the container until ``unpause``.
 
-    By SIGSTOP, pid 1 included, which only a sender outside the pid namespace can do; again
-    until no new process has appeared, because one that is still running may fork.
+    Its cgroup is frozen where it has one.  Else by SIGSTOP, pid 1 included, which only a sender
+    outside the pid namespace can do; again until no new process has appeared, because one that
+    is still running may fork.
     """
     if os.path.exists(_mark(engine, record)):
         raise AlreadyPaused(record["name"])
@@ -91,7 +92,7 @@ def pause(engine, record):
         os.close(os.open(_mark(engine, record), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except FileNotFoundError:
         raise NotRunning(record["name"]) from None  # removed meanwhile
-    for _ in range(_ROUNDS):
+    for _ in range(0 if _freeze(engine, record, True) else _ROUNDS):
         fresh = [pid for pid in pids(engine, record) if pid not in stopped]
         if not fresh:
             break
@@ -104,12 +105,22 @@ def unpause(engine, record):
     """Let a paused container go on."""
     if not os.path.exists(_mark(engine, record)):
         raise NotPaused(record["name"])
-    _signal(pids(engine, record), _CONT)
+    if not _freeze(engine, record, False):
+        _signal(pids(engine, record), _CONT)
     try:
         os.unlink(_mark(engine, record))
     except FileNotFoundError:
         pass  # removed meanwhile, or two of these at once
     events.container(engine, record, "unpause")
+
+
+def _freeze(engine, record, frozen):
+    """Freeze or thaw the container's cgroup; False if it has none."""
+    if not os.path.exists(f"{records.run_directory(engine, record['id'])}/cgroup"):
+        return False
+    from rootless.engine import cgroups
+
+    return cgroups.freeze(engine, record, frozen)
 
 
 def _signal(targets, number):

@@ -93,7 +93,7 @@ def own_run_directory(engine, container_id):
 
 def drop_run_directory(run_dir):
     """Delete a container's runtime directory."""
-    for name in ("control", "started", "paused", "health", "ports", "alive"):
+    for name in ("control", "started", "paused", "health", "ports", "cgroup", "alive"):
         try:
             os.unlink(f"{run_dir}/{name}")
         except FileNotFoundError:
@@ -306,6 +306,17 @@ def update(engine, record, sync=True):
     here = _open(engine, record["id"])
     try:
         write(here, "record.json", record, sync)
+    except FileNotFoundError:
+        raise NoContainer(record["name"]) from None  # removed meanwhile
+    finally:
+        os.close(here)
+
+
+def update_spec(engine, record, spec):
+    """Write a changed OCI configuration; NoContainer."""
+    here = _open(engine, record["id"])
+    try:
+        write(here, "spec.json", spec, True)
     except FileNotFoundError:
         raise NoContainer(record["name"]) from None  # removed meanwhile
     finally:

@@ -128,7 +128,7 @@ def launch(engine, record, begin):
             sys.stderr.write(f"Warning: {ready.warning}\n")
         pid, socket = start.begin(
             engine, record, ready.spec, ready.rootfs, begin, filters=ready.filters,
-            ids=ready.ids, join=ready.join, network=ready.network, prepare=ready.prepare,
+            ids=ready.ids, join=ready.join, network=ready.network, cgroup=ready.cgroup,
             private=ready.ports.descriptors() if ready.ports else (),
         )
     except BaseException:

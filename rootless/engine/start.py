@@ -71,7 +71,7 @@ def take_lock(engine, record, new=False):
             raise AlreadyRunning(record["name"])
         raise records.NoContainer(record["name"])
     ended = f"{records.directory(engine, record['id'])}/exit"
-    for path in (f"{run_dir}/started", f"{run_dir}/paused", ended):
+    for path in (f"{run_dir}/started", f"{run_dir}/paused", f"{run_dir}/cgroup", ended):
         try:
             os.unlink(path)
         except FileNotFoundError:
@@ -80,7 +80,7 @@ def take_lock(engine, record, new=False):
 
 
 def begin(engine, record, spec, rootfs, start, filters=(), ids=None, join=None, network=None,
-          prepare=None, private=()):
+          cgroup=None, private=()):
     """Launch the container; returns (pid of its monitor to be, the founder's socket).
 
     ``spec`` is the runnable configuration (engine/assemble.py), ``rootfs`` the prepared root.
@@ -109,7 +109,7 @@ def begin(engine, record, spec, rootfs, start, filters=(), ids=None, join=None, 
             keep_groups=bool(record.get("keep_groups")),
             passthrough=record["log"]["driver"] == "passthrough",
             preserved=start.preserve_fds,
-            prepare=prepare,
+            cgroup=cgroup,
             network=network,
             private=private,
             hold=start.hold,
@@ -166,6 +166,9 @@ class _Words:
                   if name in descriptors]
         if self.start.hold:
             words.append(f"go={descriptors['go']}")
+        if job.cgroup and job.cgroup.container:
+            opened = os.open(job.cgroup.container, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            words.append(f"cgroup={opened}")
         words += job.helpers
         words += _policy(record)
         return words + self._afterwards()

@@ -19,7 +19,9 @@ class Use:
     ``source`` "cgroup", "proc", or "" for one that isn't running; ``cpu`` seconds of
     processor time so far; ``moment`` when (monotonic seconds); ``age`` seconds since its
     start; ``memory`` and ``limit`` bytes; ``read``, ``written`` bytes on disks;
-    ``received``, ``sent`` bytes on networks; ``tasks`` its processes and threads.
+    ``received``, ``sent`` bytes on networks; ``tasks`` its processes and threads;
+    ``pressure`` {"cpu", "io", "memory"}: in what percentage of the last ten seconds some of
+    it waited for that (the kernel's accounting/psi.rst).
     """
 
     def __init__(self, record, source=""):
@@ -30,6 +32,7 @@ class Use:
         self.memory = self.tasks = 0
         self.limit = machine_memory()
         self.read = self.written = self.received = self.sent = None
+        self.pressure = None
 
 
 def machine_memory():
@@ -41,7 +44,7 @@ def sample(engine, items):
     """The Use of each of these records, in order."""
     states = [(record, records.state(engine, record)) for record in items]
     by_namespace = _everybody() if any(state["pid"] for _, state in states) else {}
-    return [_use(record, state, by_namespace) for record, state in states]
+    return [_use(engine, record, state, by_namespace) for record, state in states]
 
 
 def _everybody():
@@ -56,12 +59,12 @@ def _everybody():
     return found
 
 
-def _use(record, state, by_namespace):
+def _use(engine, record, state, by_namespace):
     first = state["pid"]
     pids = _pids(first, by_namespace) if first else []
     if not pids:
         return Use(record)
-    own = cgroup_of(first, set(pids))
+    own = _noted(engine, record) or cgroup_of(first, set(pids))
     use = Use(record, "cgroup" if own else "proc")
     if state["started"]:
         use.age = max(0.001, time.time() - filters.moment(state["started"]))
@@ -71,6 +74,13 @@ def _use(record, state, by_namespace):
         _add_up(use, pids)
     _network(use, first)
     return use
+
+
+def _noted(engine, record):
+    """The directory of the cgroup that rl made for the container, if it counts memory."""
+    path = _read(f"{records.run_directory(engine, record['id'])}/cgroup").decode(
+        "utf-8", "surrogateescape")
+    return path if path and os.path.exists(f"{path}/memory.current") else None
 
 
 def _pids(first, by_namespace):
@@ -160,6 +170,20 @@ def read_cgroup(use, own):
         facts = dict(word.partition("=")[::2] for word in line.split()[1:])
         use.read += int(facts.get("rbytes", 0))
         use.written += int(facts.get("wbytes", 0))
+
+
+    use.pressure = {}
+    for name in ("cpu", "io", "memory"):
+        share = _value_of(_read(f"{own}/{name}.pressure").decode(), "some avg10=")
+        if share is not None:
+            use.pressure[name] = share
+
+
+def _value_of(text, key):
+    """The number behind ``key``; None if it isn't there."""
+    if key not in text:
+        return None
+    return float(text.partition(key)[2].split(None, 1)[0])
 
 
 def _number(path):

@@ -61,7 +61,9 @@ class Job:
     stdin        True: the program's standard input is a pipe from the monitor
     filters      seccomp programs (bytes), installed in order
     monitor      the monitor's command line: a function of the descriptors it inherits
-    prepare      called in P1 as prepare(stage_pid): the cgroup; None for nothing
+    cgroup       the container's cgroup: an object with request(stage_pid), called in P1 at
+                 once, settle(stage_pid) after the id mapping, keep_out(pid) for helpers;
+                 None for nothing
     network      called in P1 as network(init_pid, route): words for the monitor; ``route`` is
                  the descriptor of an rtnetlink socket in the new network namespace
                  (kernel.netlink.Route); None for nothing
@@ -80,7 +82,7 @@ class Job:
         self.join = {}
         self.private = ()
         self.window = None
-        self.prepare = self.network = None
+        self.cgroup = self.network = None
         self.hold = self.debug = False
         self.die_with_parent = True
         self.__dict__.update(fields)
@@ -227,6 +229,8 @@ def _launch(job):
     os.close(job.go_read)
     job.far_sync.close()
     job.helpers = []
+    if job.cgroup:
+        job.cgroup.request(stage)
     descriptors = {"status": job.status_read, "go": job.go}
     for name, (far, near) in job.ends.items():
         os.close(far)
@@ -244,16 +248,14 @@ def _converse(job, stage, descriptors):
         word, ancillary, _, _ = job.sync.recvmsg(256, 64)
         verb, _, value = word.decode().partition(" ")
         if verb == "entered":
-            if job.prepare:
-                job.prepare(stage)
             userns.write_maps(stage, job.store_ids if job.staged else job.ids)
-            job.sync.send(b"mapped")
+            _mapped(job, stage)
         elif verb == "joined":
-            if job.prepare:
-                job.prepare(stage)
-            job.sync.send(b"mapped")
+            _mapped(job, stage)
         elif verb == "helper":
             job.helpers.append(f"helper={int(value)}")
+            if job.cgroup:
+                job.cgroup.keep_out(int(value))
         elif verb == "init":
             init_pid = int(value)
             process.wait_exit(stage)
@@ -270,6 +272,13 @@ def _converse(job, stage, descriptors):
         else:
             _failed(job)
     return init_pid
+
+
+def _mapped(job, stage):
+    """P2 may go on: it has its ids, and its cgroup before it makes a namespace of them."""
+    if job.cgroup:
+        job.cgroup.settle(stage)
+    job.sync.send(b"mapped")
 
 
 def _outrun(job, stage):

@@ -7,9 +7,9 @@ from rootless.cli.options.common import (
     FILTER_LONG,
     IGNORE,
     LATEST,
-    NO_LIMITS,
     STOP_TIME,
 )
+from rootless.cli.options.limits import LIMITS
 from rootless.cli.options.table import FLAG, Verb, flag, missing, value, words
 
 _CONTAINERS = "CONTAINER [CONTAINER...]"
@@ -133,7 +133,7 @@ VERBS = (
             value("--restart", "POLICY",
                   "When to start it again: no, on-failure[:TIMES], always, unless-stopped"),
             LATEST,
-            *NO_LIMITS,
+            *LIMITS(),
         ),
         "CONTAINER",
         1,

@@ -3,12 +3,12 @@
 from rootless.cli.options.common import (
     AUTHFILE,
     DETACH_KEYS,
-    NO_LIMITS,
     NO_NETWORKS,
     NO_TRUST,
     PLATFORM,
     TLS_VERIFY,
 )
+from rootless.cli.options.limits import CGROUPS
 from rootless.cli.options.table import FLAG, Verb, flag, many, missing, number, value, words
 
 _LIFE, _IMAGE, _PROCESS = "Life of the container", "Image", "Process"
@@ -202,7 +202,6 @@ _ONLY_RUN = (
 )
 
 _NOT_BUILT = (
-    *NO_LIMITS,
     *NO_NETWORKS,
     *missing("pods are not supported by this version", "--pod --pod-id-file"),
     *missing("secrets are not supported by this version", "--secret"),
@@ -218,7 +217,7 @@ _NOT_BUILT = (
     ),
     *missing("rl brings its own init: use --init", "--init-path"),
     *missing(NO_TRUST, "--disable-content-trust", FLAG),
-    *missing("this version does not support it", "--rmi --oom-kill-disable", FLAG),
+    *missing("this version does not support it", "--rmi", FLAG),
     *missing(
         "this version does not support it",
         "--chrootdirs --hosts-file --ip --ip6 --link --mac-address --personality --preserve-fd"
@@ -232,7 +231,7 @@ _NOT_BUILT = (
 
 _SHARED = (
     *_life, *_process, *_environment, *_files, *_network, *_spaces, *_security, *_image,
-    *_health, *_logs,
+    *_health, *_logs, *CGROUPS(),
 )  # fmt: skip
 
 VERBS = (

@@ -217,8 +217,8 @@ ERRORS = [
     ("ps -n -2", "--last: -2 is less than -1", None),
     ("ps --sort x", "--sort: 'x' is none of command, created, ", None),
     ("run --rm=maybe x", "--rm: 'maybe' is neither true nor false", None),
-    ("run --memory 1g x", "--memory: resource limits are not supported by this version", None),
-    ("run -m 1g x", "-m: resource limits are not supported by this version", None),
+    ("run --gpus all x", "--gpus: devices of other kinds than files are not supported by", None),
+    ("build -m 1g x", "-m: resource limits are not supported by this version", None),
     ('run --device "a"b x', "--device: '\"a\"b' is not a list: ", None),
     ("--log-level loud ps", "--log-level: 'loud' is none of trace, ", None),
 ]
