@@ -18,10 +18,11 @@ def find_rungs(engine):
 
     directory = f"{engine.runroot}/network-probe"
     os.makedirs(directory, 0o700, exist_ok=True)
-    return probe.ladder(engine.ids, _programs(engine), directory)
+    return probe.ladder(engine.ids, programs(engine), directory)
 
 
-def _programs(engine):
+def programs(engine):
+    """The absolute paths of the programs that networks are made with; None where missing."""
     from rootless.network.plan import PROGRAMS
 
     return {name: engine.program(name) for name in PROGRAMS}
@@ -36,11 +37,15 @@ def prepare(engine, record):
     from rootless.network import setup
 
     wanted = record["network"]
+    if wanted["parsed"]["mode"] == "networks":
+        from rootless.engine import networks_join
+
+        return networks_join.prepare(engine, record, programs(engine), lambda: rungs(engine))
     own = wanted["parsed"]["mode"] in OWN_MODES
     found = setup.prepare(
         wanted["parsed"],
         wanted["dns"],
-        programs=_programs(engine) if own else None,
+        programs=programs(engine) if own else None,
         order=lambda: rungs(engine),
         names=list(dict.fromkeys(n for n in (record["hostname"], record["name"]) if n)),
         added=[tuple(entry) for entry in wanted["added_hosts"]],
@@ -67,6 +72,10 @@ def launch_step(engine, record, plan):
 
     The end of a helper takes the kernel some 20 ms, which nobody has to wait for.
     """
+    if plan is not None and "joined" in plan:
+        from rootless.engine import networks_join
+
+        return networks_join.step(engine, record, plan["joined"])
     if plan is None or not plan["rungs"]:
         return None
     from rootless.network.start import start  # before the fork

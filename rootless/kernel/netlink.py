@@ -20,12 +20,15 @@ _NLM_F_DUMP_INTR = 0x10
 
 IFF_UP, IFF_LOOPBACK, IFF_LOWER_UP = 0x1, 0x8, 0x10000
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_TXQLEN = 1, 3, 4, 13
+IFLA_MASTER, IFLA_LINKINFO, IFLA_NET_NS_FD = 10, 18, 28
+IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1
 IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8
 IFA_F_NODAD = 0x02
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_TABLE = 1, 4, 5, 6, 7, 15
 RT_TABLE_MAIN, RTPROT_STATIC, RTN_UNICAST = 254, 4, 1
 SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_HOST = 0, 253, 254
 LOOPBACK_INDEX = 1
+_NETFILTER, _PATIENCE = 12, 8  # NETLINK_NETFILTER; seconds
 
 _HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 _LINK = struct.Struct("=BxHiII")  # family, type, index, flags, change mask
@@ -80,12 +83,17 @@ def _messages(data):
 
 
 class Route:
-    """An rtnetlink socket of the network namespace that this process is in now."""
+    """An rtnetlink socket of the network namespace that this process is in now; or, with a
+    ``descriptor`` (which stays the caller's), one that was made in another."""
 
-    def __init__(self):
+    def __init__(self, descriptor=None):
         kind = _socket.SOCK_RAW | _socket.SOCK_CLOEXEC
-        self._socket = _socket.socket(_socket.AF_NETLINK, kind, 0)
-        self._socket.bind((0, 0))
+        if descriptor is None:
+            self._socket = _socket.socket(_socket.AF_NETLINK, kind, 0)
+            self._socket.bind((0, 0))
+        else:
+            copy = os.dup(descriptor)
+            self._socket = _socket.socket(_socket.AF_NETLINK, kind, 0, copy)
         self._sequence = 0
 
     def close(self):
@@ -106,7 +114,9 @@ class Route:
         self._sequence += 1
         size = _HEADER.size + len(body)
         header = _HEADER.pack(size, kind, flags | NLM_F_REQUEST, self._sequence, 0)
-        self._socket.send(header + body)
+        # With an address the kernel asks for the rights of the sender only, not of whoever
+        # opened the socket in another user namespace (netlink_ns_capable).
+        self._socket.sendto(header + body, (0, 0))
 
     def _answers(self, what):
         while True:
@@ -165,10 +175,39 @@ class Route:
 
     def index(self, name):
         """The index of the interface ``name``; OSError (ENODEV) if there is none."""
-        for link in self.links():
-            if link["name"] == name:
-                return link["index"]
-        raise OSError(19, f"no network interface {name}")
+        wanted = attribute(IFLA_IFNAME, name.encode() + b"\0")
+        # An acknowledgement ends the answers, or an error instead of one.
+        self._send(RTM_GETLINK, NLM_F_ACK, _LINK.pack(0, 0, 0, 0, 0) + wanted)
+        (body,) = list(self._answers(f"network interface {name}"))
+        return _LINK.unpack_from(body)[2]
+
+    def add_bridge(self, name, *, mac, mtu):
+        """Make a bridge that is up; its index.
+
+        It is given a ``mac`` because it would else have the lowest of its ports, which change.
+        """
+        body = _LINK.pack(0, 0, 0, IFF_UP, IFF_UP) + attribute(IFLA_IFNAME, name.encode() + b"\0")
+        body += attribute(IFLA_MTU, mtu) + attribute(IFLA_ADDRESS, _mac_bytes(mac))
+        body += attribute(IFLA_LINKINFO, attribute(IFLA_INFO_KIND, b"bridge\0"))
+        self.change(RTM_NEWLINK, body, NLM_F_CREATE | NLM_F_EXCL, f"bridge {name}")
+        return self.index(name)
+
+    def add_veth(self, name, *, bridge, mtu, peer, peer_mac, namespace):
+        """Make a pair of interfaces: ``name`` here, up, a port of the bridge with the index
+        ``bridge``; ``peer``, down, in the network namespace of the descriptor ``namespace``.
+
+        The index of ours.  OSError EEXIST where the namespace has a ``peer`` already.
+        """
+        far = _LINK.pack(0, 0, 0, 0, 0) + attribute(IFLA_IFNAME, peer.encode() + b"\0")
+        far += attribute(IFLA_MTU, mtu) + attribute(IFLA_ADDRESS, _mac_bytes(peer_mac))
+        far += attribute(IFLA_NET_NS_FD, namespace)
+        info = attribute(IFLA_INFO_KIND, b"veth\0")
+        info += attribute(IFLA_INFO_DATA, attribute(VETH_INFO_PEER, far))
+        body = _LINK.pack(0, 0, 0, IFF_UP, IFF_UP) + attribute(IFLA_IFNAME, name.encode() + b"\0")
+        body += attribute(IFLA_MTU, mtu) + attribute(IFLA_MASTER, bridge)
+        body += attribute(IFLA_LINKINFO, info)
+        self.change(RTM_NEWLINK, body, NLM_F_CREATE | NLM_F_EXCL, f"interface {peer}")
+        return self.index(name)
 
     def set_link(self, index, *, up=None, mtu=None, name=None, mac=None, queue=None):
         """Change an interface: up or down, MTU in bytes, name, MAC text, queue in packets.
@@ -181,7 +220,7 @@ class Route:
         if mtu is not None:
             attrs += attribute(IFLA_MTU, mtu)
         if mac is not None:
-            attrs += attribute(IFLA_ADDRESS, bytes.fromhex(mac.replace(":", "")))
+            attrs += attribute(IFLA_ADDRESS, _mac_bytes(mac))
         if queue is not None:
             attrs += attribute(IFLA_TXQLEN, queue)
         flags = IFF_UP if up else 0
@@ -242,7 +281,8 @@ class Route:
                 found.append(_route(family, prefix, attrs))
         return found
 
-    def add_route(self, destination, prefix, *, gateway=None, index=None, source=None, table=None):
+    def add_route(self, destination, prefix, *, gateway=None, index=None, source=None, table=None,
+                  metric=None):  # fmt: skip
         """Add a route; ``destination`` None and ``prefix`` 0 for the default one."""
         known = destination or gateway or source
         family, _ = pack_ip(known)
@@ -255,11 +295,17 @@ class Route:
             attrs += attribute(RTA_PREFSRC, pack_ip(source)[1])
         if index is not None:
             attrs += attribute(RTA_OIF, index)
+        if metric is not None:
+            attrs += attribute(RTA_PRIORITY, metric)
         scope = SCOPE_UNIVERSE if gateway or family == _socket.AF_INET6 else SCOPE_LINK
         numbers = (family, prefix, 0, 0, table or RT_TABLE_MAIN, RTPROT_STATIC, scope, RTN_UNICAST)
         what = f"route to {destination or 'default'}"
         body = _ROUTE.pack(*numbers, 0) + attrs
         self.change(RTM_NEWROUTE, body, NLM_F_CREATE | NLM_F_EXCL, what)
+
+
+def _mac_bytes(text):
+    return bytes.fromhex(text.replace(":", ""))
 
 
 def _route(family, prefix, attrs):
@@ -278,6 +324,24 @@ def _route(family, prefix, attrs):
         "metric": number(RTA_PRIORITY) or 0,
         "source": address(RTA_PREFSRC),
     }
+
+
+def send_batch(descriptor, batch):
+    """Send the messages of one nf_tables transaction through a netlink socket and wait until
+    it has taken effect; OSError names the number of the message that the kernel refused."""
+    channel = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW, _NETFILTER, os.dup(descriptor))
+    try:
+        channel.settimeout(_PATIENCE)
+        wanted = sum(1 for _, flags, _, _ in _messages(batch) if flags & NLM_F_ACK)
+        channel.sendto(batch, (0, 0))
+        while wanted > 0:
+            for kind, _, sequence, body in _messages(channel.recv(1 << 16)):
+                number = -struct.unpack_from("=i", body)[0] if kind == _NLMSG_ERROR else 0
+                if number:
+                    raise OSError(number, f"nf_tables message {sequence}: {os.strerror(number)}")
+                wanted -= kind == _NLMSG_ERROR
+    finally:
+        channel.close()
 
 
 def no_duplicate_checks():

@@ -10,6 +10,7 @@ from rootless.errors import RlError
 
 MAX_NAME = 64  # HOST_NAME_MAX of Linux, see hostname(7)
 MAX_INTERFACE = 15  # IFNAMSIZ - 1, see netdevice(7)
+DEFAULT_NETWORK = "bridge"  # always there; podman calls its own "podman"
 OWN_MODES = ("private", "pasta", "slirp4netns")
 _PLAIN = ("none", "host", "private", "default", "bridge")
 _WITH_TARGET = {"container": "the name or id of a container", "ns": "an absolute path"}
@@ -177,10 +178,9 @@ def _one(value):
         if colon:
             raise BadNetwork(value, f"{mode} takes no options")
         if mode == "bridge":
-            return {"mode": "networks", "networks": [_network(value, "podman", "")]}
+            return {"mode": "networks", "networks": [_network(value, DEFAULT_NETWORK, "")]}
         return {"mode": "private" if mode == "default" else mode}
-    name = "podman" if mode == "bridge" else mode
-    return {"mode": "networks", "networks": [_network(value, name, rest)]}
+    return {"mode": "networks", "networks": [_network(value, mode, rest)]}
 
 
 def _network(value, name, rest):

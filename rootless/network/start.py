@@ -21,12 +21,25 @@ PATIENCE = 8.0
 _NETNS, _READY, _LOG, _SLIRP_READY = 0, 1, 2, 3
 
 
-def start(plan, *, pid, run_dir, netns_fd=None):
+class _Own:
+    """The helper is a child of this process, which becomes the monitor."""
+
+    @staticmethod
+    def spawn(argv, descriptors, environ):
+        return process.spawn(argv, descriptors, environ)
+
+    @staticmethod
+    def serves(ready):
+        pass
+
+
+def start(plan, *, pid, run_dir, netns_fd=None, runner=_Own):
     """Connect the network namespace of ``pid``; returns {"pid", "rung", "failed"}.
 
     ``plan`` is of ``plan.make_plan``.  ``pid`` of the result is the helper's, None where the
     plan has no rung; ``failed`` lists [rung, reason] of those that were tried before.
-    ``run_dir`` gets the helper's log.  Raises NetworkError within ten seconds; nothing that
+    ``run_dir`` gets the helper's log; ``runner`` starts the helper if that is to be another
+    process's child (bridge.holder.Holder).  Raises NetworkError within ten seconds; nothing that
     was started stays then.
     """
     if not plan["rungs"]:
@@ -40,10 +53,11 @@ def start(plan, *, pid, run_dir, netns_fd=None):
         for rung in plan["rungs"]:
             known = _children()
             try:
-                helper = _try(rung, plan, pid, run_dir, netns_fd, patience)
+                helper = _try(rung, plan, pid, run_dir, netns_fd, patience, runner)
                 return {"pid": helper, "rung": rung["name"], "failed": failed}
             except NetworkError as error:
-                _end(_children() - known)
+                if runner is _Own:
+                    _end(_children() - known)
                 failed.append([rung["name"], str(error.args[0])])
         raise NetworkError("; ".join(reason for _, reason in failed))
     finally:
@@ -51,7 +65,7 @@ def start(plan, *, pid, run_dir, netns_fd=None):
             os.close(opened)
 
 
-def _try(rung, plan, pid, run_dir, netns_fd, patience):
+def _try(rung, plan, pid, run_dir, netns_fd, patience, runner):
     """Start one helper and wait until it serves; its pid, or NetworkError."""
     log = f"{run_dir}/network.log"
     flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -60,7 +74,7 @@ def _try(rung, plan, pid, run_dir, netns_fd, patience):
     try:
         argv, descriptors = _command(rung, pid, netns_fd, write, log_fd)
         try:
-            helper = process.spawn(argv, descriptors, {"PATH": "/usr/bin:/bin", "LC_ALL": "C"})
+            helper = runner.spawn(argv, descriptors, {"PATH": "/usr/bin:/bin", "LC_ALL": "C"})
         except OSError as error:
             raise NetworkError(f"{rung['name']} ({argv[0]}): {error.strerror}") from None
         os.close(write)
@@ -68,8 +82,12 @@ def _try(rung, plan, pid, run_dir, netns_fd, patience):
         try:
             _wait(rung, read, patience, log_fd)
             _check(rung, plan, pid)
+            runner.serves(_READY if rung["name"] == "pasta" else _SLIRP_READY)
         except BaseException:
-            _end({helper})
+            if runner is _Own:
+                _end({helper})
+            else:
+                runner.end_helper()
             raise
         return helper
     finally:

@@ -62,29 +62,58 @@ class _Batch:
         self.add(name, self.nft.nft_table_msg(), [("NFTA_TABLE_NAME", TABLE)], flags)
 
     def set(self, name, number):
-        self.add("NEWSET", self.nft.nft_set_msg(), [
-            ("NFTA_SET_TABLE", TABLE), ("NFTA_SET_NAME", name), ("NFTA_SET_ID", number),
-            ("NFTA_SET_KEY_TYPE", _IFNAME), ("NFTA_SET_KEY_LEN", _NAME_LENGTH)])
+        self.add(
+            "NEWSET",
+            self.nft.nft_set_msg(),
+            [
+                ("NFTA_SET_TABLE", TABLE),
+                ("NFTA_SET_NAME", name),
+                ("NFTA_SET_ID", number),
+                ("NFTA_SET_KEY_TYPE", _IFNAME),
+                ("NFTA_SET_KEY_LEN", _NAME_LENGTH),
+            ],
+        )
 
     def chain(self, name, hook, priority, policy, kind="filter"):
-        self.add("NEWCHAIN", self.nft.nft_chain_msg(), [
-            ("NFTA_CHAIN_TABLE", TABLE), ("NFTA_CHAIN_NAME", name), ("NFTA_CHAIN_TYPE", kind),
-            ("NFTA_CHAIN_HOOK", {"attrs": [("NFTA_HOOK_HOOKNUM", hook),
-                                           ("NFTA_HOOK_PRIORITY", priority)]}),
-            ("NFTA_CHAIN_POLICY", policy)])
+        self.add(
+            "NEWCHAIN",
+            self.nft.nft_chain_msg(),
+            [
+                ("NFTA_CHAIN_TABLE", TABLE),
+                ("NFTA_CHAIN_NAME", name),
+                ("NFTA_CHAIN_TYPE", kind),
+                (
+                    "NFTA_CHAIN_HOOK",
+                    {"attrs": [("NFTA_HOOK_HOOKNUM", hook), ("NFTA_HOOK_PRIORITY", priority)]},
+                ),
+                ("NFTA_CHAIN_POLICY", policy),
+            ],
+        )
 
     def rule(self, chain, *expressions):
-        self.add("NEWRULE", self.nft.nft_rule_msg(), [
-            ("NFTA_RULE_TABLE", TABLE), ("NFTA_RULE_CHAIN", chain),
-            ("NFTA_RULE_EXPRESSIONS", [one for group in expressions for one in group])],
-            _CREATE | _APPEND)
+        self.add(
+            "NEWRULE",
+            self.nft.nft_rule_msg(),
+            [
+                ("NFTA_RULE_TABLE", TABLE),
+                ("NFTA_RULE_CHAIN", chain),
+                ("NFTA_RULE_EXPRESSIONS", [one for group in expressions for one in group]),
+            ],
+            _CREATE | _APPEND,
+        )
 
     def element(self, which, set_name, interface, new=True):
         key = {"attrs": [("NFTA_DATA_VALUE", _padded(interface))]}
-        self.add(which, self.nft.nft_set_elem_list_msg(), [
-            ("NFTA_SET_ELEM_LIST_TABLE", TABLE), ("NFTA_SET_ELEM_LIST_SET", set_name),
-            ("NFTA_SET_ELEM_LIST_ELEMENTS",
-             [{"attrs": [("NFTA_SET_ELEM_KEY", key)]}])], _CREATE if new else 0)
+        self.add(
+            which,
+            self.nft.nft_set_elem_list_msg(),
+            [
+                ("NFTA_SET_ELEM_LIST_TABLE", TABLE),
+                ("NFTA_SET_ELEM_LIST_SET", set_name),
+                ("NFTA_SET_ELEM_LIST_ELEMENTS", [{"attrs": [("NFTA_SET_ELEM_KEY", key)]}]),
+            ],
+            _CREATE if new else 0,
+        )
 
     def close(self):
         self._edge(_BATCH_END)
@@ -144,9 +173,11 @@ def _established():
     """ct state established,related."""
     bits = (0x02 | 0x04).to_bytes(4, "little" if _little() else "big")
     zero = b"\0" * 4
-    return (_expression("ct", key=0, dreg=1)
-            + _expression("bitwise", sreg=1, dreg=1, len=4, mask=_value(bits), xor=_value(zero))
-            + _equals(zero, different=True))
+    return (
+        _expression("ct", key=0, dreg=1)
+        + _expression("bitwise", sreg=1, dreg=1, len=4, mask=_value(bits), xor=_value(zero))
+        + _equals(zero, different=True)
+    )
 
 
 def _little():
@@ -180,8 +211,13 @@ def base(uplink):
     batch.chain("input", _INPUT, 0, _ACCEPT)
     batch.rule("input", _established(), accept)
     for protocol in (_UDP, _TCP):
-        batch.rule("input", _from_any(BRIDGES), _protocol(protocol),
-                   _transport(2, (53).to_bytes(2, "big")), accept)
+        batch.rule(
+            "input",
+            _from_any(BRIDGES),
+            _protocol(protocol),
+            _transport(2, (53).to_bytes(2, "big")),
+            accept,
+        )
     batch.rule("input", _from_any(BRIDGES), _protocol(_ICMP), accept)
     batch.rule("input", _from_any(BRIDGES), _protocol(_ICMP6), _transport(0, b"\x86"), drop)
     batch.rule("input", _from_any(BRIDGES), _protocol(_ICMP6), accept)

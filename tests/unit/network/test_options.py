@@ -45,7 +45,7 @@ def test_networks():
     assert found["mode"] == "networks"
     assert web["ips"] == ["10.89.0.5", "fd00::5"] and web["mac"] == "92:d0:c6:0a:29:33"
     assert db["aliases"] == ["pg"] and db["interface_name"] is None
-    assert network.parse(("bridge:interface_name=lan0",))["networks"][0]["name"] == "podman"
+    assert network.parse(("bridge:interface_name=lan0",))["networks"][0]["name"] == "bridge"
 
 
 @pytest.mark.parametrize(
