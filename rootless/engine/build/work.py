@@ -9,6 +9,7 @@ from rootless.build.solve import settings
 from rootless.build.solve.graph import SCRATCH
 from rootless.build.solve.stage import Task
 from rootless.engine.build import runs
+from rootless.engine.build.secrets import Secrets
 from rootless.kernel import userns
 
 _NOP = "/bin/sh -c #(nop) "
@@ -38,6 +39,7 @@ class Work:
         self.cache = cache
         self.arguments = arguments
         self.states = {}
+        self.secrets = Secrets(options, engine.config.environ)
         self._fetched = None
 
     def task(self, build, number, instruction):
@@ -99,13 +101,13 @@ class Work:
             add=add,
             unpack=instruction.unpack,
         )
-        content = self._content(step)
+        content = self.content(step)
         key = [step.path, step.into, step.owner, step.mode, step.link, step.parents,
                step.exclude, add, step.unpack, content]  # fmt: skip
         made_by = f"{_NOP}{node.keyword} {_kind(step)}:{content} in {step.dest} "
         return Task(key, made_by, lambda output: copying.apply(self.store, step, self.times))
 
-    def _content(self, step):
+    def content(self, step):
         """The content key of a step; of layers, which never change, it is worked out once."""
         if not all(isinstance(source, sources.Layers) for source in step.sources):
             return copying.digest(self.store, step)

@@ -30,7 +30,8 @@ def layer_in(store, name=LAYER, content=b"blob"):
 
 
 def record(layer=None, **more):
-    return {"parent": "", "text": "RUN x", "created": "2020-01-01T00:00:00Z", "layer": layer, **more}
+    facts = {"parent": "", "text": "RUN x", "created": "2020-01-01T00:00:00Z", "layer": layer}
+    return {**facts, **more}
 
 
 def test_a_key_is_of_everything_in_order():
