@@ -80,7 +80,10 @@ def read(engine, record, wanted, put):
         lines, position = _tail((old, new), wanted.tail, plain)
         reader.give(lines)
     if alive:
-        _follow(engine, record, new, position, reader)
+        try:
+            _follow(engine, record, new, position, reader)
+        except FileNotFoundError:
+            pass  # removed with its log since we looked
     reader.finish()
 
 
