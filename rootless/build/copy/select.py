@@ -76,7 +76,7 @@ def from_tree(opened, pattern, exclude, parents):
     if parents:
         return _with_parents(opened, pattern, exclude)
     found = []
-    for path in _matches(opened, view.walk(opened, b""), clean(pattern), pattern):
+    for path in _matches(opened, clean(pattern)):
         place = view.resolve(opened, path)
         if place is None:
             raise NotFound(os.fsdecode(path), opened.what)
@@ -91,28 +91,25 @@ def _with_parents(opened, pattern, exclude):
     before, pivot, rest = pattern.partition("/./")
     if not pivot:
         before, rest = "", pattern
-    found = []
-    for top in _matches(opened, view.walk(opened, b""), clean(before), pattern):
-        way = view.walk(opened, top)
-        if way is None or not way[-1].is_directory:
-            raise NotFound(os.fsdecode(top), opened.what)
-        inside = _Below(opened, way[-1])
-        for path in _matches(inside, [way[-1]], clean(rest), pattern):
+    found, needed = [], not match.has_wildcards(pattern)
+    for top in _matches(opened, clean(before), needed):
+        place = view.resolve(opened, top)
+        if place is None or not place.is_directory:
+            if needed:
+                raise NotFound(os.fsdecode(top), opened.what)
+            continue
+        inside = _Below(opened, place)
+        for path in _matches(inside, clean(rest), needed):
             steps = view.walk(inside, path, follow=False)
-            if steps is None:
-                raise NotFound(os.fsdecode(path), opened.what)
             above, here = [], b""
-            for place in steps[1:-1]:
-                here = merged.join(here, place.path.rpartition(b"/")[2])
-                above.append((here, place))
-            found.append((path, steps[-1], above))
-    selections = []
-    for path, place, above in found:
-        selection = _selection(opened, path, place, exclude, path)
-        if selection:
-            selection.above, selection.remade = above, True
-            selections.append(selection)
-    return selections
+            for step in steps[1:-1]:
+                here = merged.join(here, step.path.rpartition(b"/")[2])
+                above.append((here, step))
+            selection = _selection(opened, path, steps[-1], exclude, path)
+            if selection:
+                selection.above, selection.remade = above, True
+                found.append(selection)
+    return found
 
 
 class _Below:
@@ -136,8 +133,11 @@ class _Below:
         return self.opened.readlink(place)
 
 
-def _matches(opened, way, parts, shown):
-    """The paths (bytes) that the parts of a pattern match, sorted; links aren't followed."""
+def _matches(opened, parts, needed=True):
+    """The paths (bytes) that the parts of a pattern match, sorted; links aren't followed.
+
+    NotFound for a path without wildcards that isn't there, if it is ``needed``.
+    """
     fixed = 0
     while fixed < len(parts) and not match.has_wildcards(parts[fixed]):
         fixed += 1
@@ -145,9 +145,11 @@ def _matches(opened, way, parts, shown):
     if fixed == len(parts):
         if "\\" in "/".join(parts) and view.resolve(opened, path) is None:
             path = os.fsencode(match.plain("/".join(parts)))
-        if view.resolve(opened, path, follow=False) is None:
-            raise NotFound("/".join(parts) or shown, opened.what)
-        return [path]
+        if view.resolve(opened, path, follow=False) is not None:
+            return [path]
+        if needed:
+            raise NotFound("/".join(parts), opened.what)
+        return []
     place = view.resolve(opened, path)
     if place is None:
         return []
