@@ -15,6 +15,7 @@ import tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.dirname(HERE)]
 
+import build  # noqa: E402
 import engines  # noqa: E402
 import life  # noqa: E402
 import measure  # noqa: E402
@@ -58,7 +59,7 @@ def options():
 def main():
     """Run the cases asked for; the exit code."""
     asked = options()
-    cases = {**start.CASES, **life.CASES}
+    cases = {**start.CASES, **life.CASES, **build.CASES}
     if asked.all:
         cases.update(life.ASKED_FOR)
     leaks.adopt_orphans()

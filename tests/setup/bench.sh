@@ -11,7 +11,7 @@ if [ -n "${BENCH_INSTALL-}" ]; then
     as_root env RL_BENCH=1 RL_TEST_CACHE="$RL_TEST_CACHE" sh "$TREE/tests/setup/machine.sh" ||
         die "only root can install the peers" "sudo make bench BENCH_INSTALL=1"
 fi
-for peer in podman crun bwrap skopeo docker-registry; do
+for peer in podman buildah crun bwrap skopeo docker-registry; do
     command -v "$peer" >/dev/null ||
         die "$peer isn't here to compare with" "make bench BENCH_INSTALL=1"
 done
