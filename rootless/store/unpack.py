@@ -298,7 +298,7 @@ class _Prefixed:
         return self.more(size)
 
 
-class _Listing:
+class Listing:
     """The file ``entries`` of a layer: one NUL-ended record per entry, compressed."""
 
     def __init__(self, directory):
@@ -342,7 +342,7 @@ def let_go():
 def in_tree(layer, make):
     """In a child: the facts that ``make(listing)`` gives, called with the new tree as "/"."""
     os.umask(0)
-    listing = _Listing(layer)
+    listing = Listing(layer)
     os.mkdir(TREE, 0o700, dir_fd=layer)
     tree = os.open(TREE, files.DIRECTORY, dir_fd=layer)
     os.fchdir(tree)
