@@ -162,11 +162,7 @@ class Graph:
         values = Values(self.arguments)
         for number, instruction in enumerate(vertex.instructions):
             kind = type(instruction).__name__
-            if kind == "Arg":
-                values.take_arg(instruction)
-            elif kind == "Env":
-                values.take_env(instruction)
-            elif kind in ("Copy", "Add") and getattr(instruction, "from_", None):
+            if kind in ("Copy", "Add") and getattr(instruction, "from_", None):
                 self._note(vertex, number, instruction, instruction.from_, values)
             elif kind == "Run":
                 for mount in instruction.mounts:

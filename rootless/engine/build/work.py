@@ -65,13 +65,15 @@ class Work:
         path = settings.directory(state, text)
         state.config["WorkingDir"] = path
 
+        owner = state.config.get("User") or None
+
         def make(output):
             if self._is_directory(state, path):
                 return None
-            step = plan.CopyStep([], f"{path}/", self.layers(state))
+            step = plan.CopyStep([], f"{path}/", self.layers(state), owner=owner)
             return copying.apply(self.store, step, self.times)
 
-        return Task(["WORKDIR", path], f"{_NOP}WORKDIR {path}", make)
+        return Task(["WORKDIR", path, owner], f"{_NOP}WORKDIR {path}", make)
 
     def _is_directory(self, state, path):
         paths = self.layers(state)
