@@ -25,6 +25,12 @@ class NoDirectory(CopyError):
     hint = "let it end with a slash: {0}/"
 
 
+class NoName(CopyError):
+    """what is fetched has no name to be copied under to {0!r}"""
+
+    hint = "write the whole destination: {0}NAME"
+
+
 class InTheWay(CopyError):
     """cannot copy to {0!r}: {1}"""
 

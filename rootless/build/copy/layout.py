@@ -7,7 +7,7 @@ dockerfile#copy; where it is silent, what BuildKit does.
 import os
 
 from rootless.build.copy import view
-from rootless.build.copy.errors import InTheWay, NoDirectory, TooManyLinks
+from rootless.build.copy.errors import InTheWay, NoDirectory, NoName, TooManyLinks
 from rootless.build.copy.select import check_name
 from rootless.store import merged
 
@@ -147,6 +147,8 @@ class Layout:
         """
         path = self.follow(dest)
         if into or self.is_directory(path):
+            if not base:
+                raise NoName(os.fsdecode(dest).rstrip("/") + "/")
             path = merged.join(path, base)
         self.directory(path.rpartition(b"/")[0])
         return path
@@ -275,6 +277,7 @@ class Layout:
 
 def one_file(selections, dest, into, layout):
     """NoDirectory if several files would be put into one place."""
-    files = [found for found in selections if not getattr(found, "is_directory", False)]
+    files = [one for one in selections
+             if not (getattr(one, "is_directory", False) or getattr(one, "remade", False))]  # fmt: skip
     if len(files) > 1 and not into and not layout.is_directory(layout.follow(dest)):
         raise NoDirectory(os.fsdecode(dest))
