@@ -27,7 +27,7 @@ class Raw(View):
         self._write(jsontext.dumps({field: [item]}) + "\n")
 
     def _vertex(self, key, **more):
-        digest = "sha256:" + hashlib.sha256(f"{self._prefix}{key}".encode()).hexdigest()
+        digest = "sha256:" + hashlib.sha256(str(key).encode()).hexdigest()
         return {"digest": digest, **more}
 
     def _line(self, text):

@@ -108,7 +108,6 @@ class View(Silent):
         self._ended = 0
         self._warnings = []
         self._lock = allocate_lock()
-        self._prefix = ""
 
     def __enter__(self):
         return self
@@ -124,8 +123,7 @@ class View(Silent):
         """Called now and then while steps run and say nothing."""
 
     def platform(self, text):
-        """What follows is the build for this platform (str); None where there is one only."""
-        self._prefix = f"[{text}] " if text else ""
+        """What follows is the build for this platform (str), of several."""
 
     def begin(self, stages):
         """See Silent."""
@@ -137,7 +135,7 @@ class View(Silent):
         return step
 
     def _text(self, name):
-        return self._line(self._prefix + name)
+        return self._line(name)
 
     def _line(self, text):
         """``text`` as one line for this stream."""
@@ -258,7 +256,7 @@ class Plain(View):
 
     def step_failed(self, key, error):
         """See Silent."""
-        self._end(key, f"ERROR: {error}")
+        self._end(key, f"ERROR: {str(error).partition(chr(10))[0]}")
 
     def step_cancelled(self, key):
         """See Silent."""
@@ -313,12 +311,10 @@ class Log(Plain):
 
     def platform(self, text):
         """See View."""
-        if text and self._split:
+        if self._split:
             self._stream.close()
             self._stream = _open(f"{self._path}_{text.replace('/', '_')}")
             self._last = None
-        else:
-            super().platform(text)
 
     def close(self):
         """See View."""

@@ -5,7 +5,7 @@ from rootless.errors import RlError
 
 _PULL = {"true": "always", "false": "missing", "ifnewer": "newer", "ifmissing": "missing"}
 # Options of the command line that are another attribute, or none, of a build's Options.
-_OTHERS = {"from": "from_"}
+OTHERS = {"from": "from_"}
 _OURS = ("pull_always", "pull_never", "load", "push", "userns", "timestamp", "retry_delay", "pull",
          "tls_verify", "creds", "format", "layers", "progress", "source_date_epoch", "rm",
          "force_rm")  # fmt: skip
@@ -46,7 +46,7 @@ def read(engine, request):
 
     _check(request)
     found = {
-        _OTHERS.get(name, name): list(value) if isinstance(value, tuple) else value
+        OTHERS.get(name, name): list(value) if isinstance(value, tuple) else value
         for name, value in request.options.items()
         if name not in _OURS
     }
@@ -74,7 +74,6 @@ def _check(request):
         ("timestamp", "source_date_epoch"),
         ("quiet", "progress"),
         ("pull_always", "pull_never"),
-        ("platform", "all_platforms"),
     ):
         if {one, other} <= request.given and all(request.options[n] for n in (one, other)):
             raise Together(*(f"--{name.replace('_', '-')}" for name in (one, other)))

@@ -3,7 +3,7 @@
 from rootless.engine import build_cache, events, images, images_list
 from rootless.engine import filters as reader
 from rootless.errors import RlError
-from rootless.image.record import is_dangling, name_image
+from rootless.image.record import in_lists, is_dangling, name_image
 from rootless.model import reference
 from rootless.store.images import ImageInUse, NoSuchImage
 
@@ -150,10 +150,12 @@ def prune(engine, everything=False, texts=()):
     pairs = reader.parse(texts, ("label", "label!", "until"))
     used = images_list.users(engine)
     done = []
-    for record in engine.store.images.list():
+    found = engine.store.images.list()
+    listed = in_lists([] if everything else found)
+    for record in found:
         if record["id"] in used:
             continue
-        if not everything and not is_dangling(record, record["names"]):
+        if not everything and not is_dangling(record, record["names"], listed):
             continue
         if not wanted(record.get("labels") or {}, images_list.created(record), pairs):
             continue

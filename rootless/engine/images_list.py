@@ -5,7 +5,7 @@ import time
 from rootless.engine import filters as reader
 from rootless.engine import images, records
 from rootless.errors import RlError
-from rootless.image.record import is_dangling
+from rootless.image.record import in_lists, is_dangling
 from rootless.model import oci, reference
 
 _FILTERS = ("after", "before", "containers", "dangling", "id", "intermediate", "label", "label!",
@@ -140,7 +140,8 @@ def _filtered(engine, key, value, found):
         return [record for record in found if (record["id"] in used) == want]
     if key == "intermediate":
         return [r for r in found if _is_part(r, found) == want]
-    return [r for r in found if is_dangling(r, r["names"]) == want]
+    listed = in_lists(engine.store.images.list())
+    return [r for r in found if is_dangling(r, r["names"], listed) == want]
 
 
 def _fitting(pattern, found):

@@ -4,9 +4,17 @@ from rootless.errors import RlError
 from rootless.model import oci
 
 
-def is_dangling(record, names):
-    """Whether nobody calls an image by ``names`` or meant it by its digest."""
-    return not names and not record.get("pinned")
+def is_dangling(record, names, listed=()):
+    """Whether nobody calls an image by ``names`` or meant it by its digest.
+
+    ``listed``: what manifest lists name, see ``in_lists``.
+    """
+    return not names and not record.get("pinned") and record.get("manifest") not in listed
+
+
+def in_lists(records):
+    """The digests (set) of the images in the manifest lists among ``records``."""
+    return {digest for record in records for digest in record.get("list", ())}
 
 
 def add_image(store, manifest, digest, config, names, digests=(), **facts):

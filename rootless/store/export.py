@@ -59,6 +59,20 @@ def export_rootfs(store, rootfs, container_dir, layer_paths, write):
 def stream(store, write, function, arguments):
     """Run ``function(TarWriter, *arguments)`` as root of the namespace, in a mount namespace of
     its own: what it returns; ``write`` gets what it writes, in pieces (bytes)."""
+    child, reading = start(store, function, arguments)
+    try:
+        while piece := os.read(reading, _PIPE):
+            write(piece)
+    except BaseException:
+        child.kill()
+        raise
+    finally:
+        os.close(reading)
+    return child.wait()
+
+
+def start(store, function, arguments):
+    """As ``stream``, but the caller reads: (userns.Child, descriptor to read from and close)."""
     from rootless.store.unpack import grow_pipe
 
     reading, writing = os.pipe()
@@ -72,15 +86,7 @@ def stream(store, write, function, arguments):
         raise
     finally:
         os.close(writing)
-    try:
-        while piece := os.read(reading, _PIPE):
-            write(piece)
-    except BaseException:
-        child.kill()
-        raise
-    finally:
-        os.close(reading)
-    return child.wait()
+    return child, reading
 
 
 def _run(reading, writing, function, arguments):

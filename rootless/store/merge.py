@@ -14,6 +14,11 @@ def export_stacked(store, layer_paths, write, bottom):
     return export.stream(store, write, _write, (list(layer_paths), bottom))
 
 
+def start_stacked(store, layer_paths, bottom):
+    """As ``export_stacked``, but the archive is to be read from a descriptor: (Child, it)."""
+    return export.start(store, _write, (list(layer_paths), bottom))
+
+
 def _write(writer, layer_paths, bottom):
     stacked = merged.stack(layer_paths)
     try:

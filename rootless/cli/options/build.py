@@ -24,8 +24,6 @@ _what = (
     words("--platform", "OS/ARCH[/VARIANT]", "Build for this platform; several make a manifest"
           " list", group=_WHAT),
     *PLATFORM(_WHAT)[1:],
-    flag("--all-platforms", "Build for every platform that the base images are there for",
-         group=_WHAT),
     number("--jobs", "N", "How many stages are built at once; 0 for no limit (default: as many"
            " as there are processors)", group=_WHAT),
     flag("--skip-unused-stages", "Leave out stages that the result doesn't need", default=True,
@@ -166,6 +164,7 @@ _NOT_BUILT = (
              " --sbom-purl-output --sbom-scanner-command --sbom-scanner-image"
              " --sbom-image-purl-output --transient-mount"),
     *missing("directories that VOLUME names are kept as they are", "--compat-volumes", FLAG),
+    *missing("name the platforms: --platform linux/amd64,linux/arm64", "--all-platforms", FLAG),
     *missing("rl makes no attestations", "--attest --provenance --sbom"),
     *missing("there is one builder, rl itself", "--builder"),
     *missing("--check is what there is", "--call"),

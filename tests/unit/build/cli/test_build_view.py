@@ -139,13 +139,6 @@ def test_what_comes_is_a_line_each():
     assert "#1 Copying blob 12: done\n" in stream.getvalue()
 
 
-def test_platforms_are_named():
-    view, stream = plain()
-    view.platform("linux/arm64")
-    view.step_started("a", "[1/1] FROM x", 1)
-    assert stream.getvalue() == "#1 [linux/arm64] [1/1] FROM x\n"
-
-
 # --- a log file ----------------------------------------------------------------------------
 
 
