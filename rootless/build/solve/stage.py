@@ -175,7 +175,9 @@ class _place:
                 text, hint = error.message, error.advice
             except (KeyError, IndexError):
                 return
-            found = error_at(self.node, text, hint)
+            # Most name first what they are about: shown as it stands in the file.
+            about = error.args[0] if error.args and isinstance(error.args[0], str) else None
+            found = error_at(self.node, text, hint, at=about)
             found.exit_code = error.exit_code
             raise found from error
 

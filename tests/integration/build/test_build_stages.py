@@ -1,0 +1,237 @@
+"""rl build: stages, arguments, the configuration of what comes out, names."""
+
+import json
+import os
+
+import pytest
+
+pytestmark = [pytest.mark.integration, pytest.mark.one_id]
+
+BASE = "localhost/busybox:latest"
+
+
+class Context:
+    """A directory to build from: ``file(path, content)``, ``build(*words)``."""
+
+    def __init__(self, rl, directory):
+        self.rl = rl
+        self.directory = directory
+        os.makedirs(directory, exist_ok=True)
+
+    def file(self, path, content=""):
+        full = f"{self.directory}/{path}"
+        os.makedirs(os.path.dirname(full), exist_ok=True)
+        with open(full, "w", encoding="utf-8") as file:
+            file.write(content)
+        return full
+
+    def build(self, text, *words, **how):
+        """Build a Containerfile with ``text``: the Result, with ``id`` of the image."""
+        self.file("Containerfile", text)
+        result = self.rl.ok("build", *words, self.directory, timeout=120, **how)
+        result.id = result.lines[-1].removeprefix("sha256:")
+        return result
+
+    def fails(self, text, *words, **how):
+        self.file("Containerfile", text)
+        return self.rl.fails("build", *words, self.directory, **how)
+
+    def inspect(self, name):
+        return self.rl.ok("inspect", "--type", "image", name).json()[0]
+
+    def show(self, image, path):
+        """The content of a file of an image."""
+        return self.rl.ok("run", "--rm", "--network", "none", image, "cat", path).stdout
+
+
+@pytest.fixture
+def context(rl, busybox, workdir):
+    return Context(rl, f"{workdir}/context")
+
+
+def test_the_configuration(context):
+    text = f"""
+FROM {BASE}
+ENV A=1 B="two words"
+LABEL one=$A "two"='2 2'
+WORKDIR /work
+WORKDIR sub
+USER 1000:50
+EXPOSE 80 90/udp
+VOLUME /data
+ENTRYPOINT ["/bin/echo"]
+CMD ["hello"]
+STOPSIGNAL SIGINT
+MAINTAINER somebody
+HEALTHCHECK --interval=10s CMD true
+"""
+    image = context.build(text, "-t", "x").id
+    found = context.inspect("x")
+    config = found["Config"]
+    assert found["Id"] == image and found["RepoTags"] == ["localhost/x:latest"]
+    assert config["Env"] == ["PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "A=1",
+                             "B=two words"]  # fmt: skip
+    assert config["Labels"] == {"one": "1", "two": "2 2"}
+    assert config["WorkingDir"] == "/work/sub" and config["User"] == "1000:50"
+    assert config["ExposedPorts"] == {"80/tcp": {}, "90/udp": {}}
+    assert config["Volumes"] == {"/data": {}} and config["StopSignal"] == "SIGINT"
+    assert (config["Entrypoint"], config["Cmd"]) == (["/bin/echo"], ["hello"])
+    assert config["Healthcheck"] == {"Test": ["CMD-SHELL", "true"], "Interval": 10**10}
+    assert found["Author"] == "somebody" and found["Architecture"]
+    history = [entry["created_by"] for entry in found["History"][-3:]]
+    assert history[0] == "/bin/sh -c #(nop) STOPSIGNAL SIGINT"
+    assert context.rl.ok("run", "--rm", "--network", "none", "x").text == "hello"
+
+
+def test_a_working_directory_is_made_once(context):
+    first = context.build(f"FROM {BASE}\nWORKDIR /new/dir\nWORKDIR /new\nWORKDIR /tmp\n")
+    layers = context.inspect(first.id)["RootFS"]["Layers"]
+    assert len(layers) == 2
+    words = ("run", "--rm", "--network", "none", first.id, "stat", "-c", "%a %u", "/new/dir")
+    assert context.rl.ok(*words).text == "755 0"
+
+
+def test_several_stages(context):
+    context.file("one.txt", "1")
+    text = f"""
+ARG BASE={BASE}
+FROM scratch AS files
+COPY one.txt /a/
+FROM unknown.example/never AS unused
+COPY nothing /
+FROM ${{BASE}} AS last
+COPY --from=files /a /b
+COPY --from=0 /a/one.txt /c.txt
+"""
+    image = context.build(text).id
+    assert context.show(image, "/b/one.txt") == context.show(image, "/c.txt") == "1"
+    files = context.build(text, "--target", "files").id
+    assert len(context.inspect(files)["RootFS"]["Layers"]) == 1
+
+
+def test_a_stage_goes_on_with_another_one(context):
+    text = f"FROM {BASE} AS one\nENV A=1\nONBUILD ENV C=$A$B\nFROM one\nENV B=2$A\n"
+    found = context.inspect(context.build(text).id)
+    assert found["Config"]["Env"][1:] == ["A=1", "C=1", "B=21"]
+    assert not found["Config"].get("OnBuild")
+
+
+def test_triggers_of_an_image(context):
+    context.build(f"FROM {BASE}\nONBUILD COPY one.txt /\nONBUILD ENV T=1\n", "-t", "trigger")
+    assert context.inspect("trigger")["Config"]["OnBuild"] == ["COPY one.txt /", "ENV T=1"]
+    context.file("one.txt", "from the trigger")
+    image = context.build("FROM trigger\nENV U=$T\n").id
+    assert context.inspect(image)["Config"]["Env"][-2:] == ["T=1", "U=1"]
+    assert context.show(image, "/one.txt") == "from the trigger"
+
+
+def test_arguments(context):
+    text = f"ARG V=1\nFROM {BASE}\nARG V\nARG W=default\nARG TARGETOS\n" \
+        "LABEL v=$V w=$W o=$TARGETOS\n"  # fmt: skip
+    context.file("args", "# comment\nW=file\n\nV=file\n")
+
+    def labels(*words, **how):
+        return context.inspect(context.build(text, *words, **how).id)["Labels"]
+
+    assert labels() == {"v": "1", "w": "default", "o": "linux"}
+    assert labels("--build-arg", "V=2", "--build-arg=W") == {"v": "2", "w": "default",
+                                                             "o": "linux"}  # fmt: skip
+    found = labels("--build-arg-file", f"{context.directory}/args", "--build-arg", "V",
+                   env={"V": "env"})  # fmt: skip
+    assert found == {"v": "env", "w": "file", "o": "linux"}
+
+
+def test_an_argument_that_nobody_asks_for(context):
+    result = context.build(f"FROM {BASE}\nENV A=1\n", "--build-arg", "TYPO=1")
+    assert "no ARG asks for --build-arg TYPO" in result.stderr
+
+
+def test_options_that_change_the_image(context):
+    words = ("--label", "a=1", "--label", "b", "--env", "E=2", "--env", "FROM_ME", "--unsetenv",
+             "PATH", "--annotation", "note=3", "--unsetlabel", "old")  # fmt: skip
+    image = context.build(f"FROM {BASE}\nLABEL old=1 kept=1\n", *words, env={"FROM_ME": "x"}).id
+    found = context.inspect(image)
+    assert found["Labels"] == {"kept": "1", "a": "1", "b": ""}
+    assert found["Config"]["Env"] == ["E=2", "FROM_ME=x"]
+    assert found["Annotations"]["note"] == "3"
+    assert found["Annotations"]["org.opencontainers.image.base.name"] == BASE
+
+
+def test_nothing_but_from_is_the_image_itself(context):
+    base = context.inspect(BASE)
+    assert context.build(f"FROM {BASE}\n", "-t", "same").id == base["Id"]
+    assert sorted(context.inspect("same")["RepoTags"]) == [BASE, "localhost/same:latest"]
+
+
+def test_names_move_and_the_old_image_stays_without(context):
+    first = context.build(f"FROM {BASE}\nENV A=1\n", "-t", "x", "-t", "example.com/y:2").id
+    assert sorted(context.inspect(first)["RepoTags"]) == ["example.com/y:2", "localhost/x:latest"]
+    second = context.build(f"FROM {BASE}\nENV A=2\n", "-t", "x").id
+    assert context.inspect(first)["RepoTags"] == ["example.com/y:2"]
+    third = context.build(f"FROM {BASE}\nENV A=3\n", "-t", "x").id
+    rows = context.rl.ok("images", "--filter", "dangling=true", "-q", "--no-trunc").lines
+    assert [row.removeprefix("sha256:") for row in rows] == [second] and third != second
+
+
+def test_formats(context):
+    text = f"FROM {BASE}\nENV A=1\n"
+    oci = context.inspect(context.build(text).id)["ManifestType"]
+    docker = context.inspect(context.build(text, "--format", "docker").id)["ManifestType"]
+    assert oci == "application/vnd.oci.image.manifest.v1+json"
+    assert docker == "application/vnd.docker.distribution.manifest.v2+json"
+
+
+@pytest.mark.parametrize("how", ["--squash", "--layers=false", "--squash-all"])
+def test_one_layer_of_several(context, how):
+    context.file("a", "1")
+    context.file("b", "2")
+    context.file("c", "3")
+    text = f"FROM {BASE}\nCOPY a /d/a\nCOPY b /d/b\nENV X=1\nCOPY c /d/a\n"
+    found = context.inspect(context.build(text, how, "-t", "flat").id)
+    layers = found["RootFS"]["Layers"]
+    assert len(layers) == (1 if how == "--squash-all" else 2)
+    entries = [entry for entry in found["History"] if not entry.get("empty_layer")]
+    assert len(entries) == len(layers)
+    assert context.show("flat", "/d/a") == "3" and context.show("flat", "/d/b") == "2"
+    assert context.rl.ok("run", "--rm", "--network", "none", "flat", "id", "-un").text == "root"
+
+
+# --- mistakes ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        (f"FROM {BASE}\nCOPY missing /\n", "Containerfile:2:6: no file 'missing'"),
+        (f"FROM {BASE}\n\nCOPY --from=7 /x /\n", "Containerfile:3:13: there is no stage 7"),
+        (f"FROM {BASE} AS a\nCOPY --from=b / /\nFROM a AS b\n", "in a circle"),
+        (f"FROM {BASE}\nRNU true\n", "Containerfile:2:1: unknown instruction RNU"),
+        (f"FROM {BASE}\nUSER $NOBODY\n", "Containerfile:2:"),
+        ("FROM $NOTHING\n", "Containerfile:1:6: the name $NOTHING is empty here"),
+        ("FROM nowhere.invalid/x\n", "Containerfile:1:6:"),
+    ],
+)  # fmt: skip
+def test_errors_show_the_place(context, text, says):
+    target = ["--target", "a"] if "circle" in says else []
+    result = context.fails(text, "--pull=never", *target, says="Containerfile:", hint=False)
+    assert says in result.stderr
+    line = int(result.stderr.split("Containerfile:")[1].split(":")[0])
+    assert text.splitlines()[line - 1] in result.stderr
+    assert context.rl.ok("images", "-q").lines == context.rl.ok("images", "-q", BASE).lines
+
+
+def test_a_target_that_is_not_there(context):
+    text = f"FROM {BASE} AS build\nENV A=1\n"
+    result = context.fails(text, "--target", "biuld", says="--target biuld: there is no such stage")
+    assert "did you mean build?" in result.stderr
+
+
+def test_what_comes_out_is_read_by_others(context, workdir):
+    context.file("a", "1")
+    context.build(f"FROM {BASE}\nCOPY a /a\n", "-t", "x")
+    path = f"{workdir}/saved.tar"
+    context.rl.ok("save", "--format", "oci-archive", "-o", path, "x")
+    context.rl.ok("rmi", "x")
+    context.rl.ok("load", "-i", path)
+    manifest = context.inspect("x")
+    assert json.dumps(manifest["RootFS"]) and context.show("x", "/a") == "1"
