@@ -66,7 +66,7 @@ def assemble(engine, record, spec=None):
         if record.get("ports"):
             _publish(engine, record, network["plan"], ready)
         files = _write_files(engine, record, spec, network)
-        ready.rootfs = root(engine, record, ready.ids)
+        ready.rootfs = root(engine, record, ready.ids, volatile=record["remove"])
         mounts = [runnable(engine, record, entry, files, ready.ids, ready.join)
                   for entry in spec["mounts"]]
         own = {**spec["rl"], "foreignRoot": record["rootfs"] and not record["rootfs_overlay"]}
@@ -237,8 +237,11 @@ def _shifts(engine, ids):
     return shift(ids.uids, engine.ids.uids), shift(ids.gids, engine.ids.gids)
 
 
-def root(engine, record, ids):
-    """The root of a container with the map ``ids``, prepared: a rootfs dict (store.drivers)."""
+def root(engine, record, ids, volatile=False):
+    """The root of a container with the map ``ids``, prepared: a rootfs dict (store.drivers).
+
+    ``volatile``: for a start of what is removed at its end.
+    """
     if record["rootfs"]:
         return _own_root(engine, record)
     shifts = _shifts(engine, ids)
@@ -247,7 +250,7 @@ def root(engine, record, ids):
         records.directory(engine, record["id"]),
         engine.store.layers.paths(record["layers"]),
         *shifts,
-        volatile=record["remove"],
+        volatile=volatile,
     )
 
 

@@ -451,7 +451,8 @@ def is_left(engine, record):
     Whoever would have removed it was killed.  ``rl run`` holds the life lock before its
     container can be seen, so one that is visible and unlocked has lost its rl.
     """
-    if not record.get("remove") or is_alive(run_directory(engine, record["id"])):
+    run_dir = run_directory(engine, record["id"])
+    if not record.get("remove") or is_alive(run_dir) or is_restarting(run_dir):
         return False
     found = state(engine, record)
     waits = found["status"] == "created" and not record.get("boot")  # by create: for a start
@@ -463,14 +464,24 @@ def is_left(engine, record):
 
 def is_alive(run_dir):
     """True while the monitor (or a launch) holds the lock in this runtime directory."""
+    return _is_locked(f"{run_dir}/alive")
+
+
+def _is_locked(path):
     try:
-        descriptor = os.open(f"{run_dir}/alive", os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
     try:
         return not files.lock(descriptor, wait=False, exclusive=False)
     finally:
         os.close(descriptor)
+
+
+def is_restarting(run_dir):
+    """True while a ``rl restart`` is between the end and the next start of a container, so
+    that one of --rm isn't removed."""
+    return _is_locked(f"{run_dir}/restart")
 
 
 def is_free(engine, container_id):

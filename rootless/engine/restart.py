@@ -8,6 +8,7 @@ from rootless.engine.control import Control
 from rootless.engine.remove import end, remove
 from rootless.engine.start import SETTLED, Start
 from rootless.errors import RlError
+from rootless.kernel import files
 from rootless.kernel.process import boot_id
 
 
@@ -101,12 +102,36 @@ def restart(engine, request):
 
     def one(record):
         if records.is_alive(records.run_directory(engine, record["id"])):
-            end(engine, record, request.options.get("time"))
-        typed = start_one(engine, record)
+            typed = _again(engine, record, request.options.get("time"))
+        else:
+            typed = start_one(engine, record)
         events.container(engine, record, "restart")
         return typed
 
     return lifecycle.each(items, one)
+
+
+def _again(engine, record, seconds):
+    """End a container and start it; one of --rm isn't removed in between, unless that fails."""
+    if not record["remove"]:
+        end(engine, record, seconds)
+        return start_one(engine, record)
+    mark = f"{records.run_directory(engine, record['id'])}/restart"
+    try:
+        kept = os.open(mark, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        raise records.NoContainer(record["name"]) from None  # removed meanwhile
+    try:
+        files.lock(kept)
+        try:
+            end(engine, record, seconds)
+            return start_one(engine, record)
+        finally:
+            _unlink(mark)
+            os.close(kept)
+    except BaseException:
+        run.withdraw(engine, record)
+        raise
 
 
 def ended(engine, container_id, alive=None):
@@ -129,7 +154,8 @@ def ended(engine, container_id, alive=None):
         except BaseException as error:
             _note_failure(engine, record, final, error)
             raise
-    elif record["remove"]:
+    elif record["remove"] and not records.is_restarting(
+            records.run_directory(engine, container_id)):
         remove(engine, record, volumes=True)
 
 

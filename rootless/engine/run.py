@@ -52,7 +52,7 @@ def run(engine, request, progress=None):
         return foreground(engine, record, attached_streams(request), request, begin)
     except BaseException:
         _release(begin)
-        _withdraw(engine, record)
+        withdraw(engine, record)
         raise
 
 
@@ -77,7 +77,7 @@ def _debug(engine):
     return engine.config.log_level == "debug"
 
 
-def _withdraw(engine, record):
+def withdraw(engine, record):
     """Take back a container that could not be started, or was given up half-way."""
     from rootless.engine.remove import remove
 
@@ -91,8 +91,11 @@ def _withdraw(engine, record):
 
 
 def remove_ended(engine, record):
-    """Remove a container of --rm that its monitor has let go of."""
+    """Remove a container of --rm that its monitor has let go of, unless it is restarted."""
     from rootless.engine.remove import remove
+
+    if records.is_restarting(records.run_directory(engine, record["id"])):
+        return
 
     try:
         remove(engine, record, volumes=True)

@@ -25,11 +25,12 @@ class Overlay:
         """Make what is missing in ``container_dir``; the rootfs dict for the runtime.
 
         ``layer_paths``: trees, bottom first.  ``volatile`` leaves out all syncs of the
-        upper layer: for containers that are removed when they end.
+        upper layer: for containers that are removed when they end.  Only who is about to
+        start the container may ask for that: it mustn't be mounted anywhere.
         """
         home = os.open(container_dir, files.DIRECTORY)
         try:
-            self._directories(home, layer_paths)
+            self._directories(home, layer_paths, volatile)
         finally:
             os.close(home)
         options = ["userxattr", "volatile"] if volatile else ["userxattr"]
@@ -41,10 +42,10 @@ class Overlay:
             "options": options,
         }
 
-    def _directories(self, home, layer_paths):
+    def _directories(self, home, layer_paths, volatile):
         if not layer_paths:
             _directory(home, "lower")  # FROM scratch: overlayfs wants one lower directory
-        if not _directory(home, "work"):
+        if not _directory(home, "work") and volatile:
             self._forget_volatile(home)
         try:
             os.stat("upper", dir_fd=home)
@@ -52,17 +53,11 @@ class Overlay:
             self._make_upper(home, layer_paths)
 
     def _forget_volatile(self, home):
-        """A volatile upper layer refuses a second mount until its mark is gone."""
-        try:
-            work = os.open("work", files.DIRECTORY, dir_fd=home)
-        except FileNotFoundError:
-            return
-        try:
-            os.stat("work/incompat", dir_fd=home, follow_symlinks=False)
-        except (FileNotFoundError, PermissionError):
-            return
-        finally:
-            os.close(work)
+        """A volatile upper layer refuses a second mount while its mark is there.
+
+        That is work/work/incompat/volatile, in a directory that nobody may enter
+        (Documentation/filesystems/overlayfs.rst, "Volatile mount").
+        """
         from rootless.store import removal
 
         removal.remove(self.store, home, "work")

@@ -106,3 +106,23 @@ def test_update_counts_from_the_next_end_on(life):
     life.ok("restart", "-t", "0", "a")
     os.kill(int(life.inspect("a", "{{.State.Pid}}")), 9)
     life.until(lambda: count(life) == 1)
+
+
+@pytest.mark.one_id
+def test_what_goes_at_its_end_can_be_restarted(life):
+    """--rm means the end, not the moment between two runs."""
+    container = life.detached("once", "sh", "-c", "date >> /runs; sleep 1000", options=("--rm",))
+    for _ in range(4):
+        assert life.ok("restart", "-t", "0", "once").text == "once"
+        assert (life.inspect("once", "{{.Id}}"), life.status("once")) == (container, "running")
+    life.until(lambda: len(life.rl("exec", "once", "cat", "/runs").lines) == 5, "the fifth run")
+    life.ok("stop", "-t", "0", "once")
+    life.until(lambda: not os.path.exists(life.directory(container)), "the removal")
+
+
+def test_what_goes_at_its_end_is_restarted_when_unhealthy(life):
+    life.detached("ill", options=("--rm", "--health-cmd", "false", "--health-interval", "200ms",
+                                  "--health-retries", "1", "--health-on-failure", "restart",
+                                  "--stop-timeout", "0"))  # fmt: skip
+    life.until(lambda: int(life.inspect("ill", "{{.RestartCount}}")) >= 2, "the second restart")
+    life.ok("rm", "-f", "-t", "0", "ill")
