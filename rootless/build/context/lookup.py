@@ -93,29 +93,28 @@ def containerfile(root, top, name, private, shown):
     """
     if name is None:
         return _first(root, "", shown)
-    inside = None if os.path.isabs(name) and private else _inside(top, name, private)
-    candidates = [] if inside is None else [(root, inside)]
-    if private or inside is None:
-        candidates.append((None, os.path.abspath(name)))
-    elif not os.path.isabs(name) and not private:
-        candidates.append((root, os.path.normpath(name)))
-    for where, path in candidates:
+    for where, path in _candidates(root, top, name, private):
         found = _try(where, path, name, shown)
         if found is not None:
             return found
     raise BadContainerfile(name, "it isn't there")
 
 
-def _inside(top, name, private):
-    """``name`` as a path below the context, if that is what it means; else None."""
-    path = os.path.normpath(name) if private else os.path.abspath(name)
+def _candidates(root, top, name, private):
+    """Where ``-f name`` may be, in order: (root, path below the context) or (None, path)."""
+    absolute = os.path.abspath(name)
+    in_context = []
+    if not os.path.isabs(name):
+        in_context.append((root, os.path.normpath(name)))
     if private:
-        return None if path == ".." or path.startswith("../") else path
-    top = os.path.abspath(top)
-    if path == top:
-        return "."
-    below = path.removeprefix(top.rstrip("/") + "/")
-    return None if below == path else below
+        return [*in_context, (None, absolute)]
+    # What lies in the context is read as a part of it, however it is written.
+    directory, base = os.path.split(absolute)
+    real = os.path.join(os.path.realpath(directory), base)
+    for path, above in ((absolute, os.path.abspath(top)), (real, os.path.realpath(top))):
+        if path == above or path.startswith(above.rstrip("/") + "/"):
+            return [(root, os.path.relpath(path, above)), *in_context]
+    return [(None, absolute), *in_context]
 
 
 def _try(root, path, name, shown):

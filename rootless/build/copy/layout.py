@@ -277,7 +277,9 @@ class Layout:
 
 def one_file(selections, dest, into, layout):
     """NoDirectory if several files would be put into one place."""
-    files = [one for one in selections
-             if not (getattr(one, "is_directory", False) or getattr(one, "remade", False))]  # fmt: skip
-    if len(files) > 1 and not into and not layout.is_directory(layout.follow(dest)):
+    files = 0
+    for one in selections:
+        if not (getattr(one, "is_directory", False) or getattr(one, "remade", False)):
+            files += 1
+    if files > 1 and not into and not layout.is_directory(layout.follow(dest)):
         raise NoDirectory(os.fsdecode(dest))
