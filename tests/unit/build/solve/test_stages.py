@@ -177,7 +177,7 @@ def test_a_failure_says_where_it_is_and_keeps_what_was_done(store):
     shown = Shown()
     with pytest.raises(BuildError) as caught:
         build(store, "FROM a\nRUN one\nRUN fail\nRUN two\n", shown=shown)
-    assert caught.value.message.startswith("Containerfile:3:1: fail is no good")
+    assert caught.value.message.startswith("Containerfile:3:5: fail is no good")
     assert caught.value.exit_code == 7
     assert shown.said[-1] == "failed 0.3 BuildError"
     work = Work(store)
@@ -192,7 +192,7 @@ def test_a_failure_ends_the_stages_beside_it(store, workdir):
     shown = Shown()
     with pytest.raises(BuildError) as caught:
         build(store, text, shown=shown)
-    assert "Containerfile:5:1: fail is no good" in caught.value.message
+    assert "Containerfile:5:5: fail is no good" in caught.value.message
     assert caught.value.exit_code == 7
     assert "failed 1.3 BuildError" in shown.said and shown.said[-1] == "cancelled 0.2"
 
