@@ -146,7 +146,7 @@ def _launcher(job):
         _pipes(job)
         descriptors = _launch(job)
         if not job.hold:
-            _let_go(job)
+            let_go(job)
         words = job.monitor(job, descriptors)
         for word in words:
             key, _, value = word.partition("=")
@@ -159,7 +159,7 @@ def _launcher(job):
         _report(job, error.message, error.exit_code, error.advice)
     except BaseException as error:
         _report(job, init.defect(error), 125)
-    _end_children()
+    end_children()
     os._exit(125)
 
 
@@ -170,7 +170,8 @@ def end_with(parent):
         os._exit(125)
 
 
-def _let_go(job):
+def let_go(job):
+    """P1: let P3 become the program."""
     try:
         os.write(job.go, b"g")
     except BrokenPipeError:
@@ -320,7 +321,7 @@ def _failed(job):
     raise _Told
 
 
-def _end_children():
+def end_children():
     """Kill and reap whatever this launch has made.
 
     Again and again: what a killed process leaves behind becomes a child of ours.
