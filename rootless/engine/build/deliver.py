@@ -87,10 +87,10 @@ class _Delivery:
         platforms = self.one.platforms()
         self.several = len(platforms) > 1
         self._check_platforms()
-        extra = [str(reference.for_local(name)) for o in wanted if o.keeps_image and not o.pushes
-                 for name in o.names]  # fmt: skip
-        self.names = list(dict.fromkeys([*self.names, *extra]))
         targets = [self._targets(o) for o in wanted]
+        extra = [str(reference.for_local(name)) for o in wanted if o.keeps_image
+                 and not o.flags.get("push-by-digest") for name in o.names]  # fmt: skip
+        self.names = list(dict.fromkeys([*self.names, *extra]))
         for platform in platforms:
             if self.several:
                 self.progress.platform(str(platform))
@@ -259,7 +259,8 @@ class _Delivery:
             self.store, self.record, target, chosen, output.packing(), shown
         )
         digest = self.pushed["digest"]
-        self.store.images.add_digest(self.record["id"], str(target.with_digest(digest)))
+        if output.keeps_image:
+            self.store.images.add_digest(self.record["id"], str(target.with_digest(digest)))
         return digest
 
     # --- what is told of it ---

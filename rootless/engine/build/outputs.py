@@ -119,7 +119,7 @@ class Output:
     @property
     def keeps_image(self):
         """Whether the image is to stay here."""
-        return self.kind in ("image", "registry")
+        return self.kind == "image"
 
     def packing(self):
         """The image.push.Packing for a push. Raises BadLevel."""
