@@ -8,8 +8,12 @@ class StepFailed(RlError):
 
     def __init__(self, command, code):
         how = f"exit code {code}" if code <= 128 else f"signal {code - 128}"
-        super().__init__(command=command, how=how)
-        self.code = code
+        super().__init__(command=command, how=how, code=code)
+
+    @property
+    def exit_code(self):
+        """That of the program, as buildah and podman have it."""
+        return self.fields["code"]
 
 
 class RunStep:

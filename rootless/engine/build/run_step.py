@@ -1,0 +1,231 @@
+"""RUN: the working directory of a step, its container, and the layer that comes of it.
+
+    founder (the build)           P1 (build.steps.supervise)
+    tmp directory, spec, plan ──► P2, P3: as for `rl run`, in the build's user namespace
+    output ◄───────pipes───────── the program
+    layer published ◄──facts───── the upper directory made into a layer
+
+One user namespace serves all steps of a process: newuidmap runs once.  No record, log or
+monitor is made; what is left of a killed build is in tmp/, unlocked, for the next sweep.
+"""
+
+import marshal
+import os
+import select
+
+from rootless.build.steps import supervise
+from rootless.build.steps.run import StepFailed
+from rootless.engine import assemble
+from rootless.engine.build import step_mounts, step_network, step_spec
+from rootless.errors import RlError
+from rootless.kernel import files, process, tree, userns
+from rootless.runtime import launch, plan
+from rootless.store import capture, digests, export, unpack
+
+assert tree  # loaded before any fork
+
+_PIECE = 1 << 16
+
+
+class Killed(RlError):
+    """the process that watches the step was killed"""
+
+
+def run(engine, step, output):
+    """Do a RUN step (build.steps.run.RunStep); the facts of its layer, as store.adopt has them.
+
+    ``output(stream, data)`` gets what the program writes, all of it, as it comes; ``stream``
+    is 1 or 2.  Raises StepFailed if the program fails, and what a start can raise.
+    """
+    runner = engine.__dict__.get("runner")
+    if runner is None or runner.process != os.getpid():
+        runner = engine.__dict__["runner"] = Runner(engine)
+    return runner.run(step, output)
+
+
+class Runner:
+    """What the steps of one process share: the user namespace, the driver, facts of the host."""
+
+    def __init__(self, engine):
+        self.engine = engine
+        self.store = engine.store
+        self.process = os.getpid()
+        self.space = _hold_namespace(engine.ids)
+        self.host = step_spec.host_facts(engine)
+        self.driver = assemble.best_driver(engine, False)
+
+    def run(self, step, output):
+        with self.store.tmp.make("step") as work:
+            return _Step(self, step, work).run(output)
+
+
+def _hold_namespace(ids):
+    """The descriptor of a new user namespace with the map ``ids``, which keeps it."""
+    waiting, go = os.pipe()
+    child = userns.start_in(ids, os.read, waiting, 1)
+    try:
+        return os.open(f"/proc/{child.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(go)
+        os.close(waiting)
+        child.kill()
+
+
+class _Step:
+    def __init__(self, runner, step, work):
+        self.runner = runner
+        self.engine = runner.engine
+        self.store = runner.store
+        self.step = step
+        self.work = work
+        self.overlay = runner.driver.name == "overlay"
+        self.locks = []
+
+    def run(self, output):
+        blob = self.store.blobs.writer() if self.overlay else None
+        try:
+            facts = self._run(output, blob)
+            if not self.overlay:
+                return self._adopt()
+            capture.publish(self.store, self.work, facts)
+            blob.written(digests.hexdigits(facts["diff_id"]), facts["size"])
+            return {**facts, "blob": blob.commit(), "blob_size": facts["size"]}
+        finally:
+            if blob is not None:
+                blob.close()
+            for descriptor in self.locks:
+                os.close(descriptor)
+
+    # --- what is launched ---
+
+    def _run(self, output, blob):
+        lowers = self.store.layers.paths(self.step.layers)
+        rootfs = self.runner.driver.prepare(self.work.path, lowers, volatile=True)
+        os.mkdir("root", 0o700, dir_fd=self.work.descriptor)
+        upper = layer = None
+        try:
+            if blob is not None:
+                layer = _make(self.work.descriptor, unpack.BUILD)
+                upper = self._upper(lowers, layer, blob)
+            job = self._job(rootfs, upper)
+            return self._launch(job, output)
+        finally:
+            if layer is not None:
+                os.close(layer)
+
+    def _upper(self, lowers, layer, blob):
+        return capture.Upper(
+            work=self.work.descriptor, layer=layer, blob=blob.fileno(), hasher=digests.hasher(),
+            lowers=lowers, single=self.engine.ids.single, newest=self.step.newest,
+            stamp=self.step.stamp,
+        )  # fmt: skip
+
+    def _job(self, rootfs, upper):
+        step, engine = self.step, self.engine
+        network = step_network.prepare(engine, step, self.work.path)
+        spec, _ = step_spec.make(step, self.runner.host, network.files, network.words)
+        if "/etc/hostname" in network.files:
+            with open(network.files["/etc/hostname"], "w", encoding="utf-8") as file:
+                file.write(spec["rl"]["hostname"] + "\n")
+        mounts = step_mounts.Mounts(self)
+        spec["process"]["env"] += mounts.environ
+        spec["mounts"] = sorted([*spec["mounts"], *mounts.entries],
+                                key=lambda entry: entry["destination"].count("/"))  # fmt: skip
+        steps = mounts.place(plan.make_plan(spec, rootfs, f"{self.work.path}/root"))
+        owners = None
+        filters = assemble.filters(engine, spec, engine.ids)
+        supervisor = supervise.Supervisor(
+            self.runner.space, upper, self.work.descriptor,
+            capture.UPPER if self.overlay else "rootfs", owners,
+        )  # fmt: skip
+        return launch.Job(
+            spec={**spec, "process": {**spec["process"], "setHome": spec["rl"]["setHome"]}},
+            plan=steps, rootfs=rootfs, target=f"{self.work.path}/root", ids=engine.ids,
+            store_ids=engine.ids, join={"user": self.runner.space}, terminal=False, stdin=False,
+            filters=filters, network=network.connect, hold=True, founder=os.getpid(),
+            monitor=supervisor,
+        )  # fmt: skip
+
+    def _launch(self, job, output):
+        streams, ends = {}, [_input(self.step.stdin)]
+        for number in (1, 2):
+            reading, writing = os.pipe()
+            streams[reading] = number
+            ends.append(writing)
+        job.stdio = ends
+        job.private = tuple(streams)
+        try:
+            pid, socket = launch.start(job)
+        finally:
+            for descriptor in ends:
+                if descriptor is not None:
+                    os.close(descriptor)
+        try:
+            said = _listen(socket, streams, output)
+        except BaseException:
+            os.kill(pid, 9)
+            raise
+        finally:
+            for descriptor in streams:
+                os.close(descriptor)
+            socket.close()
+            process.wait_exit(pid)
+        if said is None:
+            raise Killed()
+        code, facts = said
+        if code:
+            raise StepFailed(self.step.shown, code)
+        return facts
+
+    def _adopt(self):
+        """The layer of a step with another driver than overlayfs."""
+        step = self.step
+        lowers = self.store.layers.paths(step.layers)
+        with self.store.layers.adopt(compress=False) as adopt:
+            export.export_layer(self.store, self.runner.driver, self.work.path, lowers,
+                                adopt.write, step.newest)  # fmt: skip
+            return adopt.finish()
+
+
+def _make(directory, name):
+    os.mkdir(name, 0o700, dir_fd=directory)
+    return os.open(name, files.DIRECTORY, dir_fd=directory)
+
+
+def _input(data):
+    """A descriptor that gives ``data`` (bytes) and then ends; None for /dev/null."""
+    if data is None:
+        return None
+    made = os.memfd_create("stdin", os.MFD_CLOEXEC)
+    files.write_all(made, data)
+    os.lseek(made, 0, os.SEEK_SET)
+    return made
+
+
+def _listen(socket, streams, output):
+    """Pass output on until all have ended: (exit code, facts), None if nobody said them."""
+    watch = select.poll()
+    for descriptor in (*streams, socket.fileno()):
+        watch.register(descriptor, select.POLLIN)
+    waiting = {*streams, socket.fileno()}
+    said, error = None, None
+    while waiting:
+        for descriptor, _ in watch.poll():
+            if descriptor == socket.fileno():
+                packet = process.look_twice(socket.recv, 1 << 18) or b""
+                if packet[:1] == b"r":
+                    said = marshal.loads(packet[1:])
+                elif packet[:1] == b"l":
+                    error = packet[1:]
+            else:
+                packet = os.read(descriptor, _PIECE)
+                if packet:
+                    output(streams[descriptor], packet)
+            if not packet:
+                watch.unregister(descriptor)
+                waiting.discard(descriptor)
+    if error is not None:
+        from rootless.runtime.enter import told
+
+        raise told(error)
+    return said
