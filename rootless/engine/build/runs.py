@@ -166,7 +166,7 @@ def _root(origin):
     ignored = None
     if source.ignore is not None:
         ignored = Directory(source.root, source.ignore).hidden
-    return steps.Tree(f"/proc/self/fd/{source.root}", ignored)
+    return steps.Tree(os.readlink(f"/proc/self/fd/{source.root}"), ignored)
 
 
 def _script(work, script, stack):
