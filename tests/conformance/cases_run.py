@@ -166,6 +166,7 @@ ENV B=x$A
 FROM scratch AS base
 COPY a /
 FROM base
+ENV A=1
 """, {"a": "x"}),
     Case("several-files", "FROM base\nENV A=1\n", {"second": "ENV B=$A-2\nRUN echo x > /out\n"},
          args=["-f", "Containerfile", "-f", "second"]),

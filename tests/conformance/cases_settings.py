@@ -40,7 +40,7 @@ FROM scratch
 ARG A
 ENV B=x$A
 ARG C=
-ENV D=${C:-empty} E=${A:+set} F=${A-unset}
+ENV D=${C:-empty} E=${A:+set}
 """),
     Case("arg-from-environment", """
 FROM scratch
@@ -64,9 +64,11 @@ RUN echo "$HTTP_PROXY $no_proxy" > /out
 FROM scratch
 ARG P=/usr/lib/libx.tar.gz
 ENV A=${P#*/} B=${P##*/} C=${P%.*} D=${P%%.*} E=${P/lib/LIB} F=${P//lib/LIB} G=${P//\\//_}
+ENV H=${NONE-unset} I=${P+set}
 """, without_buildah=NO_MODIFIERS, expect={"config Env": [
         "A=usr/lib/libx.tar.gz", "B=libx.tar.gz", "C=/usr/lib/libx.tar", "D=/usr/lib/libx",
         "E=/usr/LIB/libx.tar.gz", "F=/usr/LIB/LIBx.tar.gz", "G=_usr_lib_libx.tar.gz",
+        "H=unset", "I=set",
         "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]}),
     Case("escape-directive", """# escape=`
 FROM base

@@ -4,6 +4,16 @@ Each row: (cases or None for all, what of tree.facts, why). A row that explains 
 more fails the suite, so that the table stays true.
 """
 
+_BITS = "buildah takes set-user-ID from what comes out of the context; docker keeps the mode"
+
 TABLE = [
     (None, "label io.buildah.version", "buildah marks what it made; rl doesn't"),
+    (("label", "entrypoint-resets-cmd", "entrypoint-empty", "cmd-keeps-entrypoint", "inherited",
+      "onbuild-carried-out"), "/start",
+     "buildah makes the base image's working directory; docker and rl only that of WORKDIR"),
+    (("expose",), "config ExposedPorts", "buildah keeps a range as it is written"),
+    (("volume",), "/from", "buildah makes the directory of the last VOLUME; docker makes none"),
+    (("volume",), "/from/env", "as /from"),
+    (("copy-file",), "/modes/odd", _BITS),
+    (("copy-directory", "copy-ignored"), "/all/odd", _BITS),
 ]
