@@ -17,7 +17,7 @@ def main(engine, request):
 
 
 def names(engine, kind):
-    """The names of "container", "image", "volume" or "any": a list of str."""
+    """The names of "container", "image", "volume", "network" or "any": a list of str."""
     if not os.path.isdir(engine.config.root):
         return []  # pressing Tab makes no store
     found = []
@@ -41,6 +41,12 @@ def _volumes(engine):
     return volumes.names(engine)
 
 
+def _networks(engine):
+    from rootless.engine import networks
+
+    return networks.names(engine)
+
+
 def _images(engine):
     return [_familiar(name) for record in engine.store.images.list() for name in record["names"]]
 
@@ -54,5 +60,6 @@ _READERS = {
     "any": (_containers, _images, _volumes),
     "container": (_containers,),
     "image": (_images,),
+    "network": (_networks,),
     "volume": (_volumes,),
 }

@@ -7,7 +7,7 @@ and volumes are asked from rl itself, through a hidden verb that loads as little
 from rootless.cli import help, options
 from rootless.cli.options.table import FLAG
 
-KINDS = ("container", "image", "volume", "any")
+KINDS = ("container", "image", "volume", "network", "any")
 
 
 def files():

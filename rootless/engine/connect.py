@@ -40,7 +40,13 @@ def prepare(engine, record):
     if wanted["parsed"]["mode"] == "networks":
         from rootless.engine import networks_join
 
-        return networks_join.prepare(engine, record, programs(engine), lambda: rungs(engine))
+        return networks_join.prepare(
+            engine,
+            record,
+            programs(engine),
+            lambda: rungs(engine),
+            base_hosts(engine, record),
+        )
     own = wanted["parsed"]["mode"] in OWN_MODES
     found = setup.prepare(
         wanted["parsed"],
@@ -50,20 +56,44 @@ def prepare(engine, record):
         names=list(dict.fromkeys(n for n in (record["hostname"], record["name"]) if n)),
         added=[tuple(entry) for entry in wanted["added_hosts"]],
         mac=wanted.get("mac"),
-        base_hosts=_base_hosts(wanted["hosts_file"]),
+        base_hosts=base_hosts(engine, record),
     )
     if wanted["no_hosts"]:
         found["hosts"] = None
     return found
 
 
-def _base_hosts(source):
-    """The text to begin with: "none", a file, or None for the host's own."""
+def base_hosts(engine, record):
+    """The text that /etc/hosts begins with (--hosts-file); None for the host's own."""
+    source = record["network"]["hosts_file"]
+    if not source:
+        return None
+    if source == "none":
+        return ""
+    if source == "image":
+        return _hosts_of_image(engine, record)
     from rootless.network.setup import read
 
-    if not source or source == "image":
-        return None
-    return "" if source == "none" else read(source)
+    return read(source)
+
+
+def _hosts_of_image(engine, record):
+    """/etc/hosts of the uppermost layer that has one; "" if none has."""
+    from rootless.kernel import files
+
+    roots = [record["rootfs"]] if record["rootfs"] else engine.store.layers.paths(record["layers"])
+    for path in reversed(roots):
+        above = os.open(path, files.DIRECTORY)
+        try:
+            found = files.open_beneath(above, "etc/hosts", os.O_RDONLY | os.O_NONBLOCK)
+        except OSError:
+            continue  # not there, or not a plain file in a plain directory
+        finally:
+            os.close(above)
+        with open(found, "rb", 0) as file:
+            if os.path.isfile(f"/proc/self/fd/{found}"):
+                return file.read(1 << 20).decode("utf-8", "replace")
+    return ""
 
 
 def launch_step(engine, record, plan):

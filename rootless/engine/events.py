@@ -1,4 +1,4 @@
-"""Noting what happens to containers, images and volumes, for ``rl events``.
+"""Noting what happens to containers, images, volumes and networks, for ``rl events``.
 
 One line of JSON per event in ``events.log`` of the store, written whole with O_APPEND, so
 that many writers need no lock; at 1 MiB the file becomes ``events.log.1``.  Starts, ends
@@ -51,6 +51,13 @@ def image(engine, status, image_id, name):
 def volume(engine, status, name):
     """Note an event of a volume."""
     _append(engine, {"Type": "volume", "Status": status, "Time": now(), "ID": name, "Name": name})
+
+
+def network(engine, status, name, container_id=None):
+    """Note an event of a network; ``container_id`` of the container that came or went."""
+    more = {} if container_id is None else {"Attributes": {"container": container_id}}
+    _append(engine, {"Type": "network", "Status": status, "Time": now(), "ID": name,
+                     "Name": name, **more})
 
 
 def _append(engine, event):

@@ -8,7 +8,7 @@ from rootless.errors import RlError
 from rootless.kernel.watch import Watch
 from rootless.model import jsontext
 
-FILTERS = ("container", "event", "image", "label", "type", "volume", "id", "name")
+FILTERS = ("container", "event", "image", "label", "network", "type", "volume", "id", "name")
 _CHUNK = 1 << 20
 # docker's words, and short ones, for podman's.
 _ALIASES = {"die": "died", "destroy": "remove", "rm": "remove", "delete": "remove",

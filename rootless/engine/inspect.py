@@ -12,7 +12,7 @@ _STATUS = {"lost": "exited", "initialized": "initialized", "stopping": "stopping
 class NoSuchObject(RlError):
     """no such object: {0!r}"""
 
-    hint = "rl ps -a, rl images and rl volume ls show what there is"
+    hint = "rl ps -a, rl images, rl volume ls and rl network ls show what there is"
 
 
 def inspect(engine, request):
@@ -40,12 +40,20 @@ def _one(engine, name, kind, size):
         except (NoSuchImage, AmbiguousImage):
             if kind == "image":
                 raise
-    from rootless.engine import volumes
+    if kind in ("all", "volume"):
+        from rootless.engine import volumes
+
+        try:
+            return volumes.facts(engine, volumes.find(engine, name))
+        except (volumes.NoVolume, volumes.VolumeName):
+            if kind == "volume":
+                raise
+    from rootless.engine import networks, networks_list
 
     try:
-        return volumes.facts(engine, volumes.find(engine, name))
-    except (volumes.NoVolume, volumes.VolumeName):
-        if kind == "volume":
+        return networks_list.facts(engine, networks.find(engine, name))
+    except networks.NoNetwork:
+        if kind == "network":
             raise
     raise NoSuchObject(name)
 
@@ -192,10 +200,17 @@ def _network(engine, record, state):
 
         mappings = publish.shown(engine, record, bool(state["pid"]))
         ports = publish.by_port(mappings, record["exposed"])
-    return {"EndpointID": "", "Gateway": "", "IPAddress": "", "IPPrefixLen": 0, "IPv6Gateway": "",
-            "GlobalIPv6Address": "", "MacAddress": record["network"].get("mac") or "", "Bridge": "",
-            "SandboxID": "", "HairpinMode": False, "LinkLocalIPv6Address": "", "Ports": ports,
-            "SandboxKey": "", "Networks": {mode: {}}}
+    found = {"EndpointID": "", "Gateway": "", "IPAddress": "", "IPPrefixLen": 0, "IPv6Gateway": "",
+             "GlobalIPv6Address": "", "MacAddress": record["network"].get("mac") or "",
+             "Bridge": "", "SandboxID": "", "HairpinMode": False, "LinkLocalIPv6Address": "",
+             "Ports": ports, "SandboxKey": "", "Networks": {mode: {}}}
+    if mode == "networks":
+        from rootless.engine import networks_list
+
+        found["Networks"] = networks_list.settings(engine, record)
+        if state["pid"]:
+            found["SandboxKey"] = f"/proc/{state['pid']}/ns/net"
+    return found
 
 
 def _config(record, spec):
@@ -247,8 +262,9 @@ def _host_config(record, spec):
                       "Path": record["log"].get("path") or "",
                       "Tag": record["log"].get("tag") or "",
                       "Size": str(record["log"].get("max_size") or "0B")},
-        "NetworkMode": record["network"]["parsed"]["mode"],
+        "NetworkMode": _mode(record),
         "PortBindings": _bindings(record),
+        "NetworkRate": _rate(record),
         "RestartPolicy": {"Name": policy, "MaximumRetryCount": int(most or 0)},
         "AutoRemove": record["remove"],
         "Annotations": spec["annotations"],
@@ -279,6 +295,14 @@ def _host_config(record, spec):
         "Ulimits": [{"Name": limit["type"], "Soft": limit["soft"], "Hard": limit["hard"]}
                     for limit in spec["process"]["rlimits"]],
     }
+
+
+def _rate(record):
+    if not record["network"].get("rate"):
+        return None
+    from rootless.engine import rate
+
+    return rate.shown(record)
 
 
 def _bindings(record):
@@ -316,6 +340,11 @@ def _resources(resources):
         "BlkioDeviceWriteIOps": block.get("throttleWriteIOPSDevice"),
         "CgroupConf": resources.get("unified"),
     }
+
+
+def _mode(record):
+    mode = record["network"]["parsed"]["mode"]
+    return "bridge" if mode == "networks" else mode
 
 
 def _mappings(linux):

@@ -162,8 +162,7 @@ def create(engine, name, given, ignore=False):
     ``given`` is what network.bridge.definition.make takes; with ``ignore`` a network that
     exists is left as it is.  Raises NetworkExists and what that raises.
     """
-    from rootless.engine import networks_rules
-    from rootless.engine.events import now
+    from rootless.engine import events, networks_rules
     from rootless.network import host
     from rootless.network.bridge import definition
 
@@ -175,9 +174,10 @@ def create(engine, name, given, ignore=False):
                 return name
             raise NetworkExists(name)
         others = everything(engine)
-        made = definition.make(name, given, others, host.look(), now())
+        made = definition.make(name, given, others, host.look(), events.now())
         networks_rules.prepare(engine, made)
         save(engine, made)
+    events.network(engine, "create", made["name"])
     return made["name"]
 
 

@@ -11,7 +11,7 @@ import os
 from rootless import helpers_dir
 from rootless.engine import networks, networks_leases, networks_rules, records
 from rootless.errors import RlError
-from rootless.kernel import files, userns
+from rootless.kernel import files, netlink, userns
 from rootless.model.network import is_ipv6, subnet
 from rootless.network import host as host_network
 from rootless.network import hosts, plan, resolv, setup, start
@@ -34,7 +34,7 @@ class Joined:
         self.outside = outside
 
 
-def prepare(engine, record, programs, order):
+def prepare(engine, record, programs, order, base_hosts=None):
     """As network.setup.prepare, for a container on networks with names.
 
     ``plan`` of the result is for ``step``; the leases count from now on.
@@ -56,7 +56,8 @@ def prepare(engine, record, programs, order):
             members.append((definition, lease))
     facts = host_network.look()
     joined = joined_of(engine, members, definitions, facts, programs, order)
-    text, own_hosts = texts(record, members, joined.outside)
+    text = resolver(record, members)
+    own_hosts = _hosts(record, members, joined.outside, base_hosts)
     gateways = [row["gateway"] for _, lease in members for row in lease["addresses"]]
     return {"plan": {"rungs": [], "gateways": gateways, "joined": joined}, "resolv": text,
             "hosts": own_hosts, "warning": None if joined.outside["rungs"] else _NO_HELPER}
@@ -86,26 +87,28 @@ def interface_names(entries):
     return [entry["interface_name"] or next(free) for entry in entries]
 
 
-def texts(record, members, way_out):
-    """(resolv.conf, hosts) of a container, as text; None where the image's own stays."""
+def _hosts(record, members, way_out, base):
+    """The text of a container's /etc/hosts; None where the image's own stays."""
     wanted = record["network"]
-    open_ones = [one for one, _ in members if not one["internal"]]
-    resolver = _resolver(wanted["dns"], members)
-    base = setup.read(hosts.HOST_FILE) if not wanted.get("hosts_file") else None
-    if base is None:
-        base = "" if wanted["hosts_file"] == "none" else setup.read(
-            hosts.HOST_FILE if wanted["hosts_file"] == "image" else wanted["hosts_file"])
-    made = hosts.make(
-        base,
-        names=list(dict.fromkeys(n for n in (record["hostname"], record["name"]) if n)),
+    if wanted["no_hosts"]:
+        return None
+    return hosts.make(
+        setup.read(hosts.HOST_FILE) if base is None else base,
+        names=own_names(record),
         addresses=[row["address"] for _, lease in members for row in lease["addresses"]],
-        host=way_out["host"] if open_ones else None,
+        host=None if all(one["internal"] for one, _ in members) else way_out["host"],
         added=[tuple(entry) for entry in wanted["added_hosts"]],
     )
-    return resolver, None if wanted["no_hosts"] else made
 
 
-def _resolver(dns, members):
+def own_names(record):
+    """The names that a container's own addresses have in its /etc/hosts."""
+    return list(dict.fromkeys(name for name in (record["hostname"], record["name"]) if name))
+
+
+def resolver(record, members):
+    """The text of a container's /etc/resolv.conf; None where the image's own stays."""
+    dns = record["network"]["dns"]
     host_text = setup.read(resolv.HOST_FILE)
     # Networks that know the outside come first: the first server is asked for everything.
     ordered = sorted(members, key=lambda member: member[0]["internal"])
@@ -142,6 +145,21 @@ def step(engine, record, joined):
     return connect
 
 
+class locked:
+    """Nobody else works on what the holder in ``run_dir`` has."""
+
+    def __init__(self, run_dir):
+        self._path = f"{run_dir}/lock"
+
+    def __enter__(self):
+        self._lock = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        files.lock(self._lock)
+        return self
+
+    def __exit__(self, *error):
+        os.close(self._lock)
+
+
 class Live:
     """The holder, with the lock of its directory: nobody else changes what it has.
 
@@ -158,12 +176,12 @@ class Live:
         self.repaired = []
 
     def __enter__(self):
-        self._lock = os.open(f"{self.run_dir}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._lock = locked(self.run_dir)
+        self._lock.__enter__()
         try:
-            files.lock(self._lock)
             self.holder, new = holding.find_or_start(self.run_dir, self.program)
         except BaseException:
-            os.close(self._lock)
+            self._lock.__exit__()
             raise
         try:
             self.known, self.members = self.holder.state()
@@ -180,7 +198,7 @@ class Live:
 
     def __exit__(self, *error):
         self.holder.close()
-        os.close(self._lock)
+        self._lock.__exit__()
 
     def network(self, definition):
         """See that the network is there."""
@@ -195,6 +213,7 @@ class Live:
             plug.add_member(self.holder, definition, lease, container_id, namespace=namespace,
                             route=route, pidfd=pidfd, first=True)
             pidfd = None  # it knows the member now
+            self.members.add((container_id, definition["name"]))
 
     def repair(self):
         """Plug in the running containers that the holder doesn't know: their names."""
@@ -255,8 +274,6 @@ class Inside:
 
     def clear(self, interfaces):
         """Remove what is left of interfaces whose other end may be gone."""
-        from rootless.kernel import netlink
-
         with netlink.Route(self.route) as route:
             for name in interfaces:
                 try:
@@ -278,6 +295,4 @@ class Inside:
 
 
 def _route_socket():
-    from rootless.kernel import netlink
-
-    return os.dup(netlink.Route().fileno())
+    return netlink.Route().detach()

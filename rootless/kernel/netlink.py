@@ -100,6 +100,10 @@ class Route:
         """Close the socket."""
         self._socket.close()
 
+    def detach(self):
+        """The descriptor, which is the caller's from now on."""
+        return self._socket.detach()
+
     def __enter__(self):
         return self
 

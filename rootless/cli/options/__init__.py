@@ -20,6 +20,8 @@ FAMILIES = {
     " image_exists image_prune image_inspect image_diff"
     " volume_create volume_ls volume_inspect volume_rm volume_prune volume_exists"
     " volume_export volume_import",
+    "network": "network_create network_ls network_inspect network_rm network_prune network_exists"
+    " network_connect network_disconnect network_reload",
     "system": "info version doctor autostart completion __complete __ended __health"
     " system_df system_prune system_check system_reset",
 }
@@ -31,6 +33,7 @@ GROUPS = {
     "healthcheck": "Manage health checks",
     "image": "Manage images",
     "manifest": "Manage manifest lists, which join images for several platforms",
+    "network": "Manage networks",
     "system": "Manage rl itself",
     "volume": "Manage volumes",
 }
@@ -54,6 +57,8 @@ ALIASES = {
     "image ls": "images",
     "image remove": "rmi",
     "image rm": "rmi",
+    "network list": "network ls",
+    "network remove": "network rm",
     "system events": "events",
     "system info": "info",
     "umount": "unmount",

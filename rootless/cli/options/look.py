@@ -58,7 +58,7 @@ VERBS = (
     ),
     Verb(
         "inspect",
-        "Show everything about containers, images or volumes",
+        "Show everything about containers, images, volumes or networks",
         (
             FORMAT_F,
             LATEST,
@@ -66,8 +66,8 @@ VERBS = (
             value(
                 "-t --type",
                 "TYPE",
-                "What the name means: container, image, volume or all (default: all)",
-                choices=("all", "container", "image", "volume"),
+                "What the name means: container, image, volume, network or all (default: all)",
+                choices=("all", "container", "image", "volume", "network"),
             ),
         ),
         "NAME [NAME...]",
