@@ -141,6 +141,8 @@ def _devices(linux):
 def mount_steps(entry):
     """The steps (list of ops.Op) for one mount of the specification."""
     kind, destination = entry["type"], entry["destination"]
+    if kind == "ops":  # made by engine/build: mounts that only a RUN has
+        return entry["ops"]
     if kind in ("bind", "overlay", "shm"):
         words = MountWords(entry, False)
         if kind == "shm":
