@@ -5,7 +5,7 @@ what they expect.
 """
 
 import time
-from urllib.parse import urljoin
+from urllib.parse import urlencode, urljoin
 
 from rootless.errors import RlError
 from rootless.image.registry import http
@@ -13,6 +13,9 @@ from rootless.image.registry.auth import Authenticator
 from rootless.model import jsontext, oci
 from rootless.model.reference import is_tag
 
+_SEARCH_PAGE = 100
+_CATALOG_PAGE = 1000
+_MAX_CATALOG_PAGES = 10_000
 _MAX_TAG_PAGES = 1000
 _LONGEST_WAIT = 60  # seconds; a limit of requests that lasts longer is an error
 
@@ -273,6 +276,61 @@ class Registry:
             if path is None:
                 break
         return found
+
+    def search(self, session, term, limit):
+        """What the registry's own search has of ``term``: a list of dicts as it sent them, at
+        most ``limit``; None if it has no search (that of Docker's first API).
+
+        Raises Denied and others.
+        """
+        self.connect(session)
+        found = []
+        for page in range(1, _MAX_TAG_PAGES + 1):
+            query = urlencode({"q": term, "n": min(limit, _SEARCH_PAGE), "page": page})
+            url = f"{self._scheme}://{self.host}/v1/search?{query}"
+
+            def work(url=url):
+                response = self.send(session, "GET", url, "", {"Accept": "application/json"})
+                if response.status in (429,) or response.status >= 500:
+                    raise self.error(response, term)
+                return response.status, response.read(oci.DOCUMENT_LIMIT)
+
+            status, data = self._again("the search", work)
+            if status != 200:
+                return None
+            try:
+                document = jsontext.loads(data)
+                results = document["results"] or []
+                pages = document.get("num_pages") or 1
+            except (ValueError, KeyError, TypeError, AttributeError):
+                return None  # a page for people, or something else altogether
+            if not isinstance(results, list) or not isinstance(pages, int):
+                return None
+            found += [one for one in results if isinstance(one, dict)]
+            if len(found) >= limit or page >= pages or not results:
+                break
+        return found[:limit]
+
+    def catalog(self, session):
+        """The names of the repositories that the registry tells of, as they come."""
+        path = f"_catalog?n={_CATALOG_PAGE}"
+        for _ in range(_MAX_CATALOG_PAGES):
+
+            def work(path=path):
+                response = self.call(
+                    session, "GET", path, "registry:catalog:*", "its list of repositories"
+                )
+                return response.read(oci.DOCUMENT_LIMIT), response.headers.get("Link")
+
+            data, link = self._again("the list of repositories", work)
+            names = oci.load(data, "list of repositories").get("repositories") or []
+            if not isinstance(names, list):
+                why = "repositories is not a list"
+                raise oci.BadDocument(kind="list of repositories", why=why)
+            yield from (name for name in names if isinstance(name, str))
+            path = self._next_page(path, link)
+            if path is None:
+                return
 
     def _next_page(self, path, link):
         if not link or 'rel="next"' not in link:
