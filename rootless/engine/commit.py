@@ -161,8 +161,9 @@ def _layer(engine, record, squash, progress):
         if squash:
             export.merged(engine, record, write)
         else:
-            driver, home, layers = contents.place(engine, record)
-            exporting.export_layer(engine.store, driver, home, layers, write)
+            with contents.Kept(engine, record):
+                driver, home, layers = contents.place(engine, record)
+                exporting.export_layer(engine.store, driver, home, layers, write)
         facts = adopt.finish()
     progress.done("commit", "done")
     return facts

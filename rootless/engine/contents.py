@@ -4,10 +4,50 @@ import os
 
 from rootless.engine import assemble, records
 from rootless.errors import RlError
+from rootless.kernel import files, userns
 
 # What setting a container up puts into its root, beside the places of its mounts: none of it
 # is the container's own doing.
 _PLACED = ("/etc/mtab",)
+
+
+class Kept:
+    """For a ``with`` around reading a container's files from outside.
+
+    Nobody starts or removes one that is stopped meanwhile; it still shows as stopped.  If
+    it was running and is gone half-way, what was missing then is NoContainer.
+    """
+
+    def __init__(self, engine, record):
+        self.engine = engine
+        self.record = record
+        self.alive = None
+
+    def __enter__(self):
+        container_id = self.record["id"]
+        run_dir = records.run_directory(self.engine, container_id)
+        try:
+            alive = records.open_life(run_dir)
+        except OSError:
+            return self  # the directory of another session, which is over
+        free = files.lock(alive, exclusive=False, wait=False)
+        if free and records.is_current(self.engine, container_id, run_dir, alive):
+            self.alive = alive
+            return self
+        gone = not os.path.isdir(records.directory(self.engine, container_id))
+        if free and gone and records.in_place(run_dir, alive):
+            records.drop_run_directory(run_dir)
+        os.close(alive)
+        if gone:
+            raise records.NoContainer(self.record["name"])
+        return self
+
+    def __exit__(self, kind, error, _):
+        if self.alive is not None:
+            os.close(self.alive)
+        gone = isinstance(error, (FileNotFoundError, userns.ChildDied))
+        if gone and not os.path.isdir(records.directory(self.engine, self.record["id"])):
+            raise records.NoContainer(self.record["name"]) from None
 
 
 class OwnRoot(RlError):

@@ -1,5 +1,7 @@
 """``rl diff``: which files of a container or an image differ (podman-diff(1))."""
 
+from contextlib import ExitStack
+
 from rootless.engine import contents, images, lifecycle, records
 from rootless.errors import RlError
 from rootless.store import compare
@@ -18,20 +20,30 @@ def diff(engine, request):
     layer; two: the first against the second.  ``rl image diff`` knows images only.
     """
     names = list(request.args)
-    container = None
     if request.latest:
-        container = lifecycle.select(engine, request.replace(args=()))[0]
+        first, container = None, lifecycle.select(engine, request.replace(args=()))[0]
     else:
         first = names.pop(0)
         container = _container(engine, first, request)
-    if container is not None and not names:
+    second = names[0] if names else None
+    other = _container(engine, second, request) if names else None
+    with ExitStack() as kept:
+        for record in (container, other):
+            if record is not None:
+                kept.enter_context(contents.Kept(engine, record))
+        return _compare(engine, (first, container), (second, other))
+
+
+def _compare(engine, new, old):
+    """The changes between two (name, record of a container or None)."""
+    name, container = new
+    if container is not None and old == (None, None):
         return of_container(engine, container)
-    new = _side(engine, container) if container else _image(engine, first)
-    if names:
-        other = _container(engine, names[0], request)
-        old = _side(engine, other) if other else _image(engine, names[0])
-    else:
+    new = _side(engine, container) if container else _image(engine, name)
+    if old == (None, None):
         old = {"layers": new["layers"][:-1]}
+    else:
+        old = _side(engine, old[1]) if old[1] else _image(engine, old[0])
     found = compare.differences(engine.store, new, old)
     if container is not None:
         found = contents.own_changes(found, records.load_spec(engine, container["id"]))

@@ -23,12 +23,13 @@ def export(engine, record, path=None):
 def merged(engine, record, write):
     """Give the whole root of a container as a plain tar, in pieces (bytes), to ``write``."""
     home = records.directory(engine, record["id"])
-    if record["rootfs"]:
-        rootfs = contents.prepare(engine, record)
-        exporting.export_rootfs(engine.store, rootfs, home, (), write)
-        return
-    driver, home, layers = contents.place(engine, record)
-    exporting.export_merged(driver, home, layers, write)
+    with contents.Kept(engine, record):
+        if record["rootfs"]:
+            rootfs = contents.prepare(engine, record)
+            exporting.export_rootfs(engine.store, rootfs, home, (), write)
+            return
+        driver, home, layers = contents.place(engine, record)
+        exporting.export_merged(driver, home, layers, write)
 
 
 def write_to(path, work):

@@ -22,6 +22,7 @@ VERSION = 1
 FILES = "rl-files:"
 _LIMIT = 16 << 20
 _AGAIN = 1000  # times that a directory may vanish under our hands
+_READING = 500  # looks, 20 ms apart, at somebody who reads the files
 _LEAVING = 250  # looks, 20 ms apart, at a monitor that only has to leave
 _NAME_START = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 _NAME_REST = _NAME_START | frozenset("_.-")
@@ -516,6 +517,7 @@ def hold(descriptor):
     """Take a life lock for good: True, or False if somebody has it.
 
     Whoever looks whether it is held holds it for a moment, so it is tried more than once.
+    Those who only read the container's files share it, and are waited for a while.
     """
     from time import sleep
 
@@ -523,6 +525,13 @@ def hold(descriptor):
         if files.lock(descriptor, wait=False):
             return True
         sleep(0.002)
+    for _ in range(_READING):
+        if not files.lock(descriptor, wait=False, exclusive=False):
+            return False
+        files.unlock(descriptor)
+        sleep(0.02)
+        if files.lock(descriptor, wait=False):
+            return True
     return False
 
 

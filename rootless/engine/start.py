@@ -20,6 +20,12 @@ class AlreadyRunning(RlError):
     hint = "see it with rl ps, end it with rl stop {0}"
 
 
+class InUse(RlError):
+    """the files of container {0} are being read or removed by another rl"""
+
+    hint = "try again when that has ended"
+
+
 class BadPidFile(RlError):
     """--pidfile {0}: {1}"""
 
@@ -61,7 +67,9 @@ def take_lock(engine, record, new=False):
     alive = records.open_life(run_dir)
     if not records.hold(alive):
         os.close(alive)
-        raise AlreadyRunning(record["name"])
+        if records.is_alive(run_dir):
+            raise AlreadyRunning(record["name"])
+        raise InUse(record["name"])
     if not (new or records.is_current(engine, record["id"], run_dir, alive)):
         # Removed meanwhile, or begun by a session with another runtime directory.
         if records.in_place(run_dir, alive):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from rootless.engine import records, remove, start
+from rootless.engine import contents, records, remove, start
 from rootless.kernel import files
 
 
@@ -151,3 +151,32 @@ def test_a_record_that_vanishes(engine):
     os.close(here)
     with pytest.raises(records.NoContainer):
         records.update(engine, record)
+
+
+def test_who_reads_keeps_others_from_starting_and_removing(engine):
+    record = made(engine)
+    with contents.Kept(engine, record):
+        assert records.state(engine, record)["status"] == "created"
+        with contents.Kept(engine, record):  # two may read
+            pass
+        waiting = threading.Thread(target=remove.remove, args=(engine, record))
+        waiting.start()
+        waiting.join(0.2)
+        assert waiting.is_alive() and os.path.isdir(records.directory(engine, record["id"]))
+    waiting.join()
+    assert not os.path.exists(records.directory(engine, record["id"]))
+    with pytest.raises(records.NoContainer), contents.Kept(engine, record):
+        pass
+    assert os.listdir(f"{engine.runroot}/containers") == []
+
+
+def test_what_was_running_and_is_gone_half_way(engine):
+    record = made(engine)
+    alive = start.take_lock(engine, record)
+    with pytest.raises(records.NoContainer), contents.Kept(engine, record):
+        os.close(alive)
+        remove.remove(engine, record)
+        os.stat(f"{records.directory(engine, record['id'])}/upper")
+    other = made(engine, "other")
+    with pytest.raises(FileNotFoundError), contents.Kept(engine, other):
+        os.stat("/nowhere")  # no business of the container's
