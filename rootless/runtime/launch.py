@@ -299,7 +299,7 @@ def _connect(job, init_pid, ancillary):
         if route is not None:
             os.set_inheritable(route, False)
         return job.network(init_pid, route)
-    except RlError:
+    except (RlError, OSError):
         watch = select.poll()
         watch.register(job.sync.fileno(), 0)
         if watch.poll(0):
