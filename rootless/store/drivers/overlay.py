@@ -36,7 +36,7 @@ class Overlay:
         options = ["userxattr", "volatile"] if volatile else ["userxattr"]
         return {
             "driver": self.name,
-            "lowers": list(reversed(layer_paths)) or [f"{container_dir}/lower"],
+            "lowers": stacked(layer_paths) or [f"{container_dir}/lower"],
             "upper": f"{container_dir}/upper",
             "work": f"{container_dir}/work",
             "options": options,
@@ -119,6 +119,15 @@ def _directory(home, name):
     except FileExistsError:
         return False
     return True
+
+
+def stacked(layer_paths):
+    """Trees given bottom first as lower directories, top first.
+
+    A layer that comes twice (an empty one, mostly) would be ELOOP.  The upper one of the two
+    hides all of the lower one, so that can be left out.
+    """
+    return list(dict.fromkeys(reversed(layer_paths)))
 
 
 def described_root(layer_paths):
