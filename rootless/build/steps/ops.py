@@ -119,6 +119,24 @@ class Cache(ops.Op):
             os.close(descriptor)
 
 
+class Socket(ops.Op):
+    """Show a socket of this step, with the owner and mode that were asked for."""
+
+    __slots__ = ("path", "destination", "mode", "uid", "gid")
+
+    def __init__(self, path, destination, mode, uid, gid):
+        self.path = path
+        self.destination = destination
+        self.mode = mode
+        self.uid = uid
+        self.gid = gid
+
+    def execute(self, stage):
+        os.chown(self.path, self.uid, self.gid)
+        os.chmod(self.path, self.mode)
+        attach(stage, mount.clone_tree(self.path, recursive=False), self.destination)
+
+
 def open_tree(rootfs, place):
     """A descriptor of the root of a tree, mounted on ``place`` if it has to be."""
     if isinstance(rootfs, str):

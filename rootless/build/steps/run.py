@@ -163,6 +163,9 @@ class Agent:
     SSH_AUTH_SOCK names the first of a step.
     """
 
-    def __init__(self, socket, target):
+    def __init__(self, socket, target, mode=None, uid=None, gid=None):
         self.socket = socket
         self.target = target
+        self.mode = 0o600 if mode is None else mode
+        self.uid = uid or 0
+        self.gid = gid or 0

@@ -17,6 +17,7 @@ from rootless.build.steps import supervise
 from rootless.build.steps.run import StepFailed
 from rootless.engine import assemble
 from rootless.engine.build import step_mounts, step_network, step_spec
+from rootless.engine.build.step_agent import Relay
 from rootless.errors import RlError
 from rootless.kernel import files, process, tree, userns
 from rootless.runtime import launch, plan
@@ -79,7 +80,7 @@ class _Step:
         self.step = step
         self.work = work
         self.overlay = runner.driver.name == "overlay"
-        self.locks = []
+        self.mounts = step_mounts.Mounts(step, self.store, work.path, self.overlay)
 
     def run(self, output):
         blob = self.store.blobs.writer() if self.overlay else None
@@ -93,7 +94,7 @@ class _Step:
         finally:
             if blob is not None:
                 blob.close()
-            for descriptor in self.locks:
+            for descriptor in self.mounts.locks:
                 os.close(descriptor)
 
     # --- what is launched ---
@@ -127,7 +128,8 @@ class _Step:
         if "/etc/hostname" in network.files:
             with open(network.files["/etc/hostname"], "w", encoding="utf-8") as file:
                 file.write(spec["rl"]["hostname"] + "\n")
-        mounts = step_mounts.Mounts(self)
+        self.mounts.make()
+        mounts = self.mounts
         spec["process"]["env"] += mounts.environ
         spec["mounts"] = sorted([*spec["mounts"], *mounts.entries],
                                 key=lambda entry: entry["destination"].count("/"))  # fmt: skip
@@ -153,7 +155,8 @@ class _Step:
             streams[reading] = number
             ends.append(writing)
         job.stdio = ends
-        job.private = tuple(streams)
+        relay = Relay(self.mounts.relays)
+        job.private = (*streams, *relay.listening)
         try:
             pid, socket = launch.start(job)
         finally:
@@ -161,13 +164,14 @@ class _Step:
                 if descriptor is not None:
                     os.close(descriptor)
         try:
-            said = _listen(socket, streams, output)
+            said = _listen(socket, streams, output, relay)
         except BaseException:
             os.kill(pid, 9)
             raise
         finally:
             for descriptor in streams:
                 os.close(descriptor)
+            relay.close()
             socket.close()
             process.wait_exit(pid)
         if said is None:
@@ -202,15 +206,18 @@ def _input(data):
     return made
 
 
-def _listen(socket, streams, output):
+def _listen(socket, streams, output, relay):
     """Pass output on until all have ended: (exit code, facts), None if nobody said them."""
     watch = select.poll()
     for descriptor in (*streams, socket.fileno()):
         watch.register(descriptor, select.POLLIN)
+    relay.register(watch)
     waiting = {*streams, socket.fileno()}
     said, error = None, None
     while waiting:
         for descriptor, _ in watch.poll():
+            if relay.handle(descriptor):
+                continue
             if descriptor == socket.fileno():
                 packet = process.look_twice(socket.recv, 1 << 18) or b""
                 if packet[:1] == b"r":

@@ -111,7 +111,7 @@ class Secrets:
                 raise error_at(node, f"there is no SSH agent {name}", f"rl build --ssh {wanted}")
             return None
         target = mount.target or f"/run/buildkit/ssh_agent.{number}"
-        return steps.Agent(self._agents[name], target)
+        return steps.Agent(self._agents[name], target, mount.mode, mount.uid, mount.gid)
 
 
 def _file(text, path):
