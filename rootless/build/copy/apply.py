@@ -34,10 +34,10 @@ def _digest(step):
     try:
         selections = [part for part in parts if isinstance(part, select.Selection)]
         content.hash_files(selections, opener)
+        return content.key(_plain(parts), step.owner is None)  # reads links of layers
     finally:
         opener.close()
         _close(parts)
-    return content.key(_plain(parts), step.owner is None)
 
 
 def apply(store, step, times=None):
