@@ -45,6 +45,8 @@ class Raw(View):
 
     def step_output(self, key, stream, data):
         """See build.solve.progress.Silent."""
+        if not data:
+            return
         with self._lock:
             text = base64.b64encode(data).decode()
             vertex = self._vertex(key)["digest"]

@@ -119,9 +119,6 @@ class View(Silent):
     def close(self):
         """Nothing more will be shown."""
 
-    def tick(self):
-        """Called now and then while steps run and say nothing."""
-
     def platform(self, text):
         """What follows is the build for this platform (str), of several."""
 
@@ -170,7 +167,7 @@ class Quiet(View):
 
     def step_output(self, key, stream, data):
         """See Silent."""
-        if key in self._steps:
+        if data and key in self._steps:
             self._steps[key].keep(data)
 
     def step_done(self, key, seconds):
@@ -354,7 +351,8 @@ class Live(View):
             step = self._steps.get(key)
             if step is None:
                 return
-            step.keep(data)
+            if data:
+                step.keep(data)
             step.tail = [*step.tail, *step.lines[stream].take(data)][-_TAIL:]
             self._draw_soon()
 

@@ -20,7 +20,13 @@ class Silent:
         """
 
     def step_output(self, key, stream, data):
-        """A step's program wrote ``data`` (bytes): ``stream`` 1 is its output, 2 its errors."""
+        """A step's program wrote ``data`` (bytes): ``stream`` 1 is its output, 2 its errors.
+
+        Without ``data`` it has been silent for a while.
+        """
+
+    def tick(self):
+        """No step has said anything for a while."""
 
     def step_cached(self, key, name, line):
         """A step was not done: its result was there.  It hasn't been started."""

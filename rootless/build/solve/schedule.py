@@ -17,6 +17,7 @@ from rootless.model import jsontext
 
 _HEAD = 4  # bytes of a report's length
 _PIECE = 1 << 16
+_BREATH = 200  # ms without a report after which the view may show how time goes by
 
 
 def run(order, begin, jobs, report, met):
@@ -88,7 +89,10 @@ class _Run:
         poll = select.poll()
         for descriptor in self.workers:
             poll.register(descriptor, select.POLLIN)
-        for descriptor, _ in poll.poll():
+        found = poll.poll(_BREATH)
+        if not found:
+            self.report.tick()
+        for descriptor, _ in found:
             worker = self.workers[descriptor]
             data = os.read(descriptor, _PIECE)
             if data:
@@ -161,7 +165,8 @@ class _Sender(Silent):
         self._send("step_started", key, name, line)
 
     def step_output(self, key, stream, data):
-        self._send("step_output", key, stream, bytes(data))
+        if data:
+            self._send("step_output", key, stream, bytes(data))
 
     def step_cached(self, key, name, line):
         self._send("step_cached", key, name, line)

@@ -230,6 +230,21 @@ def test_a_hostile_step_cant_steer_the_terminal():
     assert "\\x1b[2J" in text
 
 
+def test_time_goes_by_while_nothing_is_said():
+    view, stream = live()
+    view.step_started("a", "RUN sleep 60", 1)
+    first = shown(stream)
+    view.step_output("a", 1, b"")
+    second = shown(stream)
+    view.tick()
+    assert len({first[1], second[1], shown(stream)[1]}) == 3
+    quiet, text = plain()
+    quiet.step_started("a", "RUN sleep 60", 1)
+    quiet.step_output("a", 1, b"")
+    quiet.tick()
+    assert text.getvalue() == "#1 RUN sleep 60\n"
+
+
 def test_live_shows_bytes_that_come():
     view, stream = live()
     view.step_started("a", "FROM debian", 1)
