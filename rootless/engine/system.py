@@ -153,6 +153,16 @@ def prune(engine, everything=False, with_volumes=False, filters=()):
     return found
 
 
+def prune_cache(engine, everything=False, filters=()):
+    """Remove what builds keep and no image is made of (``everything``: all of it): how many
+    steps, and how many bytes that gave back.  Raises BadFilter."""
+    from rootless.store import df
+
+    before = df.usage(engine.store)["total"]
+    count = build_cache.prune(engine, everything, filters, sweep=True)
+    return count, max(0, before - df.usage(engine.store)["total"])
+
+
 # -- check ---------------------------------------------------------------------------------
 
 

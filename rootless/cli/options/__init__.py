@@ -16,7 +16,7 @@ FAMILIES = {
     "build": "build",
     "manifests": "manifest_create manifest_add manifest_annotate manifest_inspect"
     " manifest_push manifest_remove manifest_rm manifest_exists",
-    "groups": "container_exists container_prune container_inspect healthcheck_run"
+    "groups": "builder_prune container_exists container_prune container_inspect healthcheck_run"
     " image_exists image_prune image_inspect image_diff"
     " volume_create volume_ls volume_inspect volume_rm volume_prune volume_exists"
     " volume_export volume_import",

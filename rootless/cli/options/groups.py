@@ -13,6 +13,16 @@ from rootless.cli.options.common import (
 from rootless.cli.options.table import FLAG, Verb, flag, many, missing, value
 
 VERBS = (
+    Verb(
+        "builder prune",
+        "Remove what builds keep to be faster",
+        (
+            flag("-a --all", "Remove all of it, also what images have come of"),
+            FILTER_LONG,
+            FORCE_PROMPT,
+        ),
+        examples=(("", "rl builder prune --force --filter until=168h"),),
+    ),
     Verb("container exists", "End with 0 if the container exists, with 1 if not", (),
          "CONTAINER", 1, 1, complete="container"),
     Verb("container prune", "Remove all containers that are not running",

@@ -249,3 +249,14 @@ def test_the_same_digest_for_other_users_with_other_ids(user_rl, busybox_image, 
         subprocess.run(["chown", "-R", f"{name}:", directory], check=True)
         found.add(digest(rl, directory, "--source-date-epoch", "1000000000"))
     assert len(found) == 1
+
+
+def test_builder_prune(rl, busybox, files):
+    build(rl, files, "-t", "x")
+    assert rl("builder", "prune", input="n\n").code == 0
+    assert rl.ok("builder", "prune", "--force").lines[0] == "Removed steps: 0"
+    said = rl.ok("builder", "prune", "--all", "--force", "--filter", "until=1h").lines
+    assert said[0] == "Removed steps: 0"
+    assert rl.ok("builder", "prune", "--all", "--force").lines[0] != "Removed steps: 0"
+    assert cache_row(rl)["Total"] == 0
+    assert rl.ok("run", "--rm", "--network", "none", "x", "cat", "/a2").stdout == "1"
