@@ -79,11 +79,19 @@ def from_tree(opened, pattern, exclude, parents):
     for path in _matches(opened, clean(pattern)):
         place = view.resolve(opened, path)
         if place is None:
-            raise NotFound(os.fsdecode(path), opened.what)
+            raise _dangling(opened, path)
         base = path.rpartition(b"/")[2]
         if selection := _selection(opened, base, place, exclude, base):
             found.append(selection)
     return found
+
+
+def _dangling(opened, path):
+    """The error for a link that leads to nothing in its tree, whatever is outside of it."""
+    place = view.resolve(opened, path, follow=False)
+    target = os.fsdecode(view.readlink(place)).replace("{", "{{").replace("}", "}}")
+    hint = f"it is a symbolic link to {target!r}; links are followed inside {opened.what} only"
+    return NotFound(os.fsdecode(path), opened.what, hint=hint)
 
 
 def _with_parents(opened, pattern, exclude):

@@ -94,12 +94,13 @@ def test_a_link_is_followed_as_a_source_and_kept_below(context):
     assert selected(context, "link/inner") == [("inner", [""])]
 
 
-@pytest.mark.parametrize("target", ["/etc/passwd", "../../../../../../etc/passwd"])
+@pytest.mark.parametrize("target", ["/etc/passwd", "../../../../../../etc/passwd", "/{no}"])
 def test_no_link_leads_out_of_the_context(context, target):
     context("sub/x")
     os.symlink(target, f"{context.path}/sub/out")
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound) as caught:
         selected(context, "sub/out")
+    assert target in caught.value.advice
     os.symlink("/etc", f"{context.path}/etc-link")
     with pytest.raises(NotFound):
         selected(context, "etc-link/passwd")
