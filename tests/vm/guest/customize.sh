@@ -30,6 +30,6 @@ if [ -n "$wheels" ]; then
     mkdir -p "$root/opt/wheels"
     cp "$wheels"/*.whl "$root/opt/wheels/"
     chroot "$root" python3 -m venv /opt/rl
-    chroot "$root" /opt/rl/bin/pip install -qq --no-index --find-links /opt/wheels /opt/wheels/*.whl
+    chroot "$root" sh -c '/opt/rl/bin/pip install -qq --no-index --no-deps /opt/wheels/*.whl'
     rm -rf "$root/opt/wheels"
 fi

@@ -1,0 +1,40 @@
+#!/bin/sh
+# make test-vm: boots a machine with systemd and cgroups version 2 and runs tests/vm/suite in
+# it, as an ordinary user with lingering.  Needs nothing of root's but the packages.
+#
+#   run.sh STATE [PYTEST ARGS]   STATE: where tests/setup has installed the wheel; the machine
+#                                and what it says are kept in STATE/vm
+set -eu
+. "$(dirname -- "$0")/../setup/lib.sh"
+
+state=$1
+shift
+vm=$state/vm
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+mkdir -p "$vm/wheels"
+
+# What rl and the suite import; rl itself goes with each errand.
+wheel=$(echo "$state"/wheel/*.whl)
+if [ "$(cat "$vm/wheels.key" 2>/dev/null)" != "$(cksum <"$TREE/pyproject.toml")" ]; then
+    rm -rf "$vm/wheels"
+    "$state/venv/bin/pip" download -qq --only-binary :all: -d "$vm/wheels" \
+        "$wheel" "pytest>=8" "pytest-timeout>=2.2" "hypothesis>=6.80"
+    rm -f "$vm"/wheels/rl-*.whl
+    cksum <"$TREE/pyproject.toml" >"$vm/wheels.key"
+fi
+sh "$here/image.sh" "$vm" "$vm/wheels"
+
+rm -rf "$vm/errand" "$vm/results"
+mkdir -p "$vm/errand" "$vm/results"
+cp "$wheel" "$vm/errand/"
+cp -r "$TREE/tests" "$vm/errand/tests"
+cp "$TREE/pyproject.toml" "$vm/errand/"
+cp "$here/guest/errand" "$vm/errand/errand"
+printf '%s\n' "$@" >"$vm/errand/arguments"
+status=0
+VM_SECONDS=${VM_SECONDS:-1500} sh "$here/boot.sh" "$vm" "$vm/errand" "$vm/results" || status=$?
+cat "$vm"/results/*.log 2>/dev/null || true
+if [ -n "${RL_TEST_COUNTS-}" ] && [ -s "$vm/results/counts" ]; then
+    cat "$vm/results/counts" >>"$RL_TEST_COUNTS"
+fi
+exit "$status"
