@@ -69,6 +69,7 @@ class Job:
                  (kernel.netlink.Route); None for nothing
     private      descriptors that P1 alone has a use for: P2 and P3 close them
     hold         True: P3 waits for the monitor's go (``rl init``)
+    watched      a seccomp program whose listener P3 sends to P1 once it may go; None for none
     stdio        descriptors for the program's 0, 1 and 2, None for pipes to the monitor
     founder      pid of P0 if the container is to end with it, else None.  ``monitor`` then
                  never returns: P1 goes on as it is (engine/build)
@@ -78,7 +79,7 @@ class Job:
         self.preserved = 0
         self.keep_groups = False
         self.passthrough = False
-        self.stdio = self.founder = None
+        self.stdio = self.founder = self.watched = None
         self.join = {}
         self.private = ()
         self.window = None
@@ -265,9 +266,6 @@ def _converse(job, stage, descriptors):
         elif verb == "terminal":
             descriptors["pty"] = int.from_bytes(ancillary[0][2][:4], "little")
             os.set_inheritable(descriptors["pty"], False)
-        elif verb == "listener":
-            descriptors["listener"] = int.from_bytes(ancillary[0][2][:4], "little")
-            os.set_inheritable(descriptors["listener"], False)
         elif verb == "ready":
             ready = True
         else:
