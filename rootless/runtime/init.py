@@ -133,6 +133,8 @@ def main(job):
         job.tell("ready")
         if not job.wait_for_go():
             os._exit(125)
+        if job.watched:
+            _be_watched(job)
         execute(stage.process, user, job, late)
     except RlError as error:
         fail(job.status, job.step, error.message, error.exit_code, hint=error.advice)
@@ -141,6 +143,18 @@ def main(job):
         fail(job.status, job.step, f"{job.step}: {error.strerror}{where}", 125, error.errno)
     except BaseException as error:
         fail(job.status, job.step, defect(error), 125)
+
+
+def _be_watched(job):
+    """Send P1 the listener of a filter that asks it about some calls (seccomp_unotify(2)).
+
+    Nothing from here to the program's first instruction makes one of these.
+    """
+    from rootless.kernel import seccomp
+
+    listener = seccomp.listen(job.watched)
+    job.sync.sendmsg([b"listener"], [(1, 1, listener.to_bytes(4, "little"))])
+    os.close(listener)
 
 
 def defect(error):
