@@ -10,6 +10,7 @@ _SET_MODE_FILTER = 1
 FLAG_TSYNC = 1
 FLAG_LOG = 2
 FLAG_SPEC_ALLOW = 4
+FLAG_NEW_LISTENER = 8
 
 INSTRUCTION = 8  # bytes: struct sock_filter
 MAX_INSTRUCTIONS = 4096  # BPF_MAXINSNS
@@ -24,7 +25,7 @@ def well_formed(program):
 def install(program, flags=0):
     """Put ``program`` (BPF as bytes) before every later system call of this thread.
 
-    The caller has CAP_SYS_ADMIN in its user namespace, or no_new_privs is set.  Raises
+    What seccomp(2) returns: 0, or a listener.  The caller has CAP_SYS_ADMIN in its user namespace, or no_new_privs is set.  Raises
     OSError: EACCES if neither holds, EINVAL if the kernel refuses the program.
     """
     if not well_formed(program):
@@ -34,4 +35,9 @@ def install(program, flags=0):
     # struct sock_fprog: a short, and at the next multiple of 8 the filter's address.
     length = count if sys.byteorder == "little" else count << 48
     holder = (ctype.c_uint64 * 2)(length, ctype.addressof(text))
-    libc.syscall("seccomp", _SET_MODE_FILTER, flags, holder)
+    return libc.syscall("seccomp", _SET_MODE_FILTER, flags, holder)
+
+
+def listen(program):
+    """As ``install``, for a program that asks: the descriptor of its listener."""
+    return install(program, FLAG_NEW_LISTENER)
