@@ -27,6 +27,7 @@ from rootless.errors import RlError
 _LOAD, _AND, _RETURN, _JUMP, _IF_EQUAL = 0x20, 0x54, 0x06, 0x05, 0x15
 _ALLOW = 0x7FFF0000
 _DONE = 0x00050000  # SECCOMP_RET_ERRNO with the number 0: the call returns 0
+_ASK = 0x7FC00000  # SECCOMP_RET_USER_NOTIF: whoever has the listener answers
 
 _NUMBER, _ARCHITECTURE = 0, 4  # offsets in struct seccomp_data
 _FORMAT, _CHARACTER, _BLOCK = 0xF000, 0x2000, 0x6000
@@ -93,24 +94,33 @@ class UnknownMachine(RlError):
     hint = "ask for a range of ids: usermod --add-subuids 100000-165535 --add-subgids … USER"
 
 
-def program(uid=0, gid=0, machine=None):
+def program(uid=0, gid=0, machine=None, ask=False):
     """The filter (BPF as bytes) for a namespace that maps only ``uid`` and ``gid``.
 
-    ``machine`` is as uname(2) says.  Raises UnknownMachine.
+    ``machine`` is as uname(2) says.  ``ask``: every chown, and what mknod can't make, is left
+    to a listener, which notes it (build/steps/owners.py).  Raises UnknownMachine.
     """
     machine = machine or os.uname().machine
     if machine not in TABLES:
         raise UnknownMachine(machine)
-    assembler = _Assembler({"u": uid, "g": gid})
+    assembler = _Assembler({"u": uid, "g": gid}, ask)
     for architecture, numbers in TABLES[machine]:
         assembler.table(architecture, numbers)
     assembler.add(_RETURN, _ALLOW)
     return assembler.bytes()
 
 
+def calls(machine=None):
+    """{(AUDIT_ARCH, number): name} of the calls that the filter knows."""
+    tables = TABLES.get(machine or os.uname().machine, ())
+    return {(architecture, number): name
+            for architecture, numbers in tables for name, number in numbers.items()}
+
+
 class _Assembler:
-    def __init__(self, mapped):
+    def __init__(self, mapped, ask=False):
         self.mapped = mapped
+        self.ask = ask
         self.code = []
 
     def add(self, operation, value, equal=0, other=0):
@@ -127,7 +137,7 @@ class _Assembler:
         self.add(_JUMP, 0)
         self.add(_LOAD, _NUMBER)
         for name, number in numbers.items():
-            body = _Assembler(self.mapped)
+            body = _Assembler(self.mapped, self.ask)
             body.decide(name)
             self.add(_IF_EQUAL, number, 0, len(body.code))
             self.code += body.code
@@ -146,6 +156,10 @@ class _Assembler:
             self.argument(index)
             if short:
                 self.add(_AND, 0xFFFF)
+            if self.ask and "chown" in name:
+                self.add(_IF_EQUAL, 0xFFFF if short else 0xFFFFFFFF, 1, 0)
+                self.add(_RETURN, _ASK)
+                continue
             self.add(_IF_EQUAL, self.mapped[kind], 2, 0)
             self.add(_IF_EQUAL, 0xFFFF if short else 0xFFFFFFFF, 1, 0)
             self.add(_RETURN, _DONE)
@@ -158,7 +172,7 @@ class _Assembler:
         self.add(_IF_EQUAL, _CHARACTER, 0, 3)
         self.argument(mode + 1)
         self.add(_IF_EQUAL, 0, 1, 0)
-        self.add(_RETURN, _DONE)
+        self.add(_RETURN, _ASK if self.ask else _DONE)
         self.add(_RETURN, _ALLOW)
 
     def bytes(self):
