@@ -34,17 +34,17 @@ def cached(directory, capabilities, profile=None):
     return program
 
 
-def programs(spec, ids, directory):
+def programs(spec, ids, directory, ask=False):
     """What ``kernel.caps.become`` takes as filters: a list of (program, flags), in order.
 
     ``spec`` is the container's configuration: ``linux.seccomp`` if it is there, else the
     default profile, or none where ``rl.seccomp`` is "unconfined".  ``ids`` is the map of its
     user namespace (model.idmap.Ids).  The filter that fakes owners goes in first, so that
     where both answer with an error number the profile's own counts (seccomp(2): the one
-    installed last).
+    installed last).  ``ask``: it is left out, because Job.watched is of that kind.
     """
     found = []
-    if ids.single:
+    if ids.single and not ask:
         from rootless.runtime import fakeowner
 
         found.append((fakeowner.program(ids.uids[0].inside, ids.gids[0].inside), 0))
