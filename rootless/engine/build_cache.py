@@ -57,10 +57,11 @@ def _kept(store):
 
 
 def prune(engine, everything=False, texts=(), sweep=False):
-    """Remove what the cache has for steps that no image has come of, ``everything``: all.
+    """Remove what the cache has for steps that no image has come of, ``everything``: all, and
+    the directories of RUN --mount=type=cache.
 
     ``texts``: of --filter: until (last used before then); with a label nothing goes: steps
-    have none.  How many records went.  ``sweep``: free the room of their layers at once.
+    have none.  How many went.  ``sweep``: free the room of their layers at once.
     """
     pairs = reader.parse(texts, ("label", "label!", "until"))
     if any(key == "label" for key, _ in pairs):
@@ -75,9 +76,13 @@ def prune(engine, everything=False, texts=(), sweep=False):
         return record["key"] not in kept and all(record["used"] < limit for limit in limits)
 
     whole = everything and not limits
-    done = cache.remove(store, None if whole else goes)
+    done = len(cache.remove(store, None if whole else goes))
+    if everything:
+        from rootless.build.steps import caches
+
+        done += caches.prune(store, lambda used: not all(used < limit for limit in limits))
     if sweep:
         from rootless.engine.images_change import sweep as collect
 
         collect(engine)
-    return len(done)
+    return done

@@ -25,7 +25,7 @@ RUN echo 2 > /two; sleep 0.1
 FROM {BASE}
 COPY --from=one /one /
 COPY --from=two /two /files /
-RUN cat /one /two > /three
+RUN --mount=type=cache,target=/cache cat /one /two > /cache/x; cp /cache/x /three
 """
 ROUNDS = 10
 
@@ -79,6 +79,8 @@ def test_a_killed_build_leaves_nothing_that_prune_does_not_take(rl, busybox, con
         for layer in rl.ok("inspect", "--type", "image", BASE).json()[0]["RootFS"]["Layers"]
     ]
     assert rl.ok("system", "df", "--format", "json").json()[3]["Total"] == 0
+    rl.ok("builder", "prune", "--force", "--all")
+    assert os.listdir(f"{rl.root}/build-cache/mounts") == []
     rl.ok("system", "check")
     rl.ok("build", "-q", "-t", "x", context, timeout=120)
     shown = rl.ok("run", "--rm", "--network", "none", "x", "cat", "/three").stdout
