@@ -19,7 +19,8 @@ UPPER = "upper"
 OWNER = "user.overlay.rl-owner"
 # On an ordinary file that stands for a device node: b"c|b MAJOR MINOR".
 NODE = "user.overlay.rl-node"
-_ORIGIN = "user.overlay.origin"
+# overlayfs puts it on what it has copied up.
+ORIGIN = "user.overlay.origin"
 _PRIVATE = "user.overlay."
 _OPAQUE = names.OPAQUE_XATTRS[0]
 _IFMT, _IFDIR, _IFREG, _IFLNK = 0o170000, 0o040000, 0o100000, 0o120000
@@ -288,7 +289,7 @@ class _Walk:
         if on_disk != (0, 0):
             return on_disk
         owner = parse_owner(os.getxattr(descriptor, OWNER)) if OWNER in found else (None, None)
-        owner = self._whole(owner, self._older(path) if _ORIGIN in found else (0, 0))
+        owner = self._whole(owner, self._older(path) if ORIGIN in found else (0, 0))
         if owner != (0, 0):
             self.owners[path] = owner
         return owner
@@ -332,6 +333,11 @@ class _Walk:
 def parse_owner(text):
     """(uid, gid) of an owner's mark; None for one that isn't said."""
     return tuple(None if part == b"-" else int(part) for part in text.split(b":"))
+
+
+def owner_text(owner):
+    """An owner's mark (bytes): the reverse."""
+    return b":".join(b"-" if one is None else b"%d" % one for one in owner)
 
 
 def _owners(path):

@@ -18,7 +18,7 @@ import select
 
 from rootless.build.steps import stubs
 from rootless.errors import RlError
-from rootless.kernel import process, tree, userns
+from rootless.kernel import files, process, tree, userns
 from rootless.runtime import launch
 from rootless.store import capture
 from rootless.store.unpack import NoSpace
@@ -39,7 +39,7 @@ class Supervisor:
     upper    store.capture.Upper, or None where the founder makes the layer
     home     descriptor of the step's working directory
     tree     the name in it of what the step writes to ("upper", "rootfs")
-    owners   owners.Owners, or None
+    owners   owners.Owners, the class, where they are noted; else None
     """
 
     def __init__(self, space, upper, home, tree, owners=None):
@@ -60,6 +60,8 @@ class Supervisor:
         os.umask(0)
         try:
             before = self._look() if self.upper else {}
+            if self.owners is not None:
+                self.owners = self.owners(os.open(self.tree, files.DIRECTORY, dir_fd=self.home))
             self._begin(job, descriptors)
             code = self._wait(job, descriptors)
             self._end_helpers(job)
@@ -85,6 +87,11 @@ class Supervisor:
         """Let the program go, and hear whether it runs."""
         launch.let_go(job)
         os.close(job.go)
+        if job.watched:
+            word, ancillary, _, _ = job.sync.recvmsg(256, 64)
+            if word == b"listener":
+                descriptors["listener"] = int.from_bytes(ancillary[0][2][:4], "little")
+                os.set_inheritable(descriptors["listener"], False)
         said = b""
         while chunk := os.read(descriptors["status"], 4096):
             said += chunk
@@ -102,12 +109,19 @@ class Supervisor:
             watch = select.poll()
             watch.register(ended, select.POLLIN)
             watch.register(listener, select.POLLIN)
-            while all(number != ended for number, _ in watch.poll()):
-                self.owners.answer(listener)
+            while self._answered(listener, ended, watch.poll()):
+                pass
             os.close(ended)
             os.close(listener)
         code = process.wait_exit(job.init_pid)
         return code if code >= 0 else 128 - code
+
+    def _answered(self, listener, ended, events):
+        """Answer a call; False once the program has ended."""
+        named = [number for number, _ in events]
+        if listener in named and ended not in named:
+            self.owners.answer(listener)
+        return ended not in named
 
     def _end_helpers(self, job):
         """fuse-overlayfs has written everything when it ends; nobody waits for the network's."""

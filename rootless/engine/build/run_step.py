@@ -14,13 +14,14 @@ import os
 import select
 
 from rootless.build.steps import supervise
+from rootless.build.steps.owners import Owners
 from rootless.build.steps.run import StepFailed
 from rootless.engine import assemble
 from rootless.engine.build import step_mounts, step_network, step_spec
 from rootless.engine.build.step_agent import Relay
 from rootless.errors import RlError
 from rootless.kernel import files, process, tree, userns
-from rootless.runtime import launch, plan
+from rootless.runtime import fakeowner, launch, plan, seccomp
 from rootless.store import capture, digests, export, unpack
 
 assert tree  # loaded before any fork
@@ -135,18 +136,18 @@ class _Step:
         spec["mounts"] = sorted([*spec["mounts"], *mounts.entries],
                                 key=lambda entry: entry["destination"].count("/"))  # fmt: skip
         steps = mounts.place(plan.make_plan(spec, rootfs, f"{self.work.path}/root"))
-        owners = None
-        filters = assemble.filters(engine, spec, engine.ids)
+        asked = engine.ids.single and self.overlay
+        filters = seccomp.programs(spec, engine.ids, f"{engine.runroot}/seccomp", asked)
         supervisor = supervise.Supervisor(
             self.runner.space, upper, self.work.descriptor,
-            capture.UPPER if self.overlay else "rootfs", owners,
+            capture.UPPER if self.overlay else "rootfs", Owners if asked else None,
         )  # fmt: skip
         return launch.Job(
             spec={**spec, "process": {**spec["process"], "setHome": spec["rl"]["setHome"]}},
             plan=steps, rootfs=rootfs, target=f"{self.work.path}/root", ids=engine.ids,
             store_ids=engine.ids, join={"user": self.runner.space}, terminal=False, stdin=False,
             filters=filters, network=network.connect, hold=True, founder=os.getpid(),
-            monitor=supervisor,
+            monitor=supervisor, watched=fakeowner.program(ask=True) if asked else None,
         )  # fmt: skip
 
     def _launch(self, job, output):
