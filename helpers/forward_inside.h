@@ -16,9 +16,12 @@
 
 #include "forward.h"
 
-#define MARK 0x726c7031          /* "rlp1" */
-#define TABLE_MARKED 0x726c7031  /* everything → lo */
-#define TABLE_CLIENTS 0x726c7032 /* clients of UDP → lo */
+/* "rlp0": what a service sends. What it is sent has the last bit too, once the connection is
+ * there: traffic shaping tells them apart (network/shaping.py). */
+#define MARK 0x726c7030
+#define MARK_IN 0x726c7031
+#define TABLE_MARKED 0x726c7030  /* everything → lo */
+#define TABLE_CLIENTS 0x726c7031 /* clients of UDP → lo */
 #define RULE_PRIORITY 100
 #define LOOPBACK 1
 #define UP 1 /* IFF_UP, whose header clashes with others */
@@ -115,7 +118,7 @@ static long add_rule(int family, uint32_t table, int first, int last)
         attach(&message, FRA_SPORT_RANGE, &ports, sizeof ports);
     } else {
         attach_word(&message, FRA_FWMARK, MARK);
-        attach_word(&message, FRA_FWMASK, 0xffffffff);
+        attach_word(&message, FRA_FWMASK, 0xfffffffe);
     }
     return ask(&message);
 }
@@ -335,7 +338,7 @@ static long open_inside(const union address *source, int bound, int type)
     option((int)fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1);
     result = option((int)fd, level, six ? IPV6_TRANSPARENT : IP_TRANSPARENT, 1);
     if (result >= 0)
-        result = option((int)fd, SOL_SOCKET, SO_MARK, MARK);
+        result = option((int)fd, SOL_SOCKET, SO_MARK, type == SOCK_STREAM ? MARK : MARK_IN);
     if (result >= 0)
         result = SYS3(__NR_bind, fd, source, address_size(source));
     if (result >= 0)

@@ -291,6 +291,7 @@ static void inside_event(struct connection *c)
         }
         c->state = OPEN;
         option(c->fd[1], IPPROTO_TCP, TCP_NODELAY, 1);
+        option(c->fd[1], SOL_SOCKET, SO_MARK, MARK_IN); /* the service's side keeps MARK */
         watch(c->fd[0], OF_CLIENT, (int)(c - connections), EPOLLIN | EPOLLOUT | EPOLLET);
     }
     if (c->state == OPEN)

@@ -63,6 +63,10 @@ def assemble(engine, record, spec=None):
         network = connect.prepare(engine, record)
         ready.warning = network["warning"]
         ready.network = connect.launch_step(engine, record, network["plan"])
+        if record["network"].get("rate"):
+            from rootless.engine import rate
+
+            ready.network = rate.step(record, ready.network)
         if record.get("ports"):
             _publish(engine, record, network["plan"], ready)
         files = _write_files(engine, record, spec, network)

@@ -57,10 +57,20 @@ def prepare(engine, record):
         added=[tuple(entry) for entry in wanted["added_hosts"]],
         mac=wanted.get("mac"),
         base_hosts=base_hosts(engine, record),
+        mtu=_mtu(wanted),
     )
     if wanted["no_hosts"]:
         found["hosts"] = None
     return found
+
+
+def _mtu(wanted):
+    """The largest packet of a network whose rate is limited; None for as large as it gets."""
+    if not wanted.get("rate"):
+        return None
+    from rootless.network import shaping
+
+    return shaping.largest_packet(wanted["rate"])
 
 
 def base_hosts(engine, record):

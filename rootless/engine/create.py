@@ -204,6 +204,8 @@ def _file_sources(request):
     sources = {path: records.FILES + path.rpartition("/")[2] for path in _FILES}
     if request.options.get("no_hosts"):
         del sources["/etc/hosts"]
+    if request.options.get("no_hostname"):
+        del sources["/etc/hostname"]
     if tuple(request.options.get("dns") or ()) == ("none",):
         del sources["/etc/resolv.conf"]
     return sources
@@ -326,9 +328,30 @@ def _network(own, options):
         "dns": own["dns"],
         "added_hosts": own["hosts"] or [],
         "no_hosts": own["hosts"] is None,
-        "hosts_file": options.get("hosts_file"),
+        "hosts_file": _hosts_file(options),
         "mac": options.get("mac_address"),
+        "rate": _rate(own, options),
     }
+
+
+def _hosts_file(options):
+    """What /etc/hosts begins with: an absolute path, "none", "image", None for the host's."""
+    given = options.get("hosts_file")
+    if given in (None, "", "none", "image"):
+        return given or None
+    path = os.path.abspath(given)
+    if not os.access(path, os.R_OK) or os.path.isdir(path):
+        raise RlError(f"--hosts-file {given}: there is no such file that you may read",
+                      hint="name a file like /etc/hosts, or image, or none")
+    return path
+
+
+def _rate(own, options):
+    if options.get("network_rate") is None:
+        return None
+    from rootless.engine import rate
+
+    return rate.check(own["network"], options["network_rate"], own["ports"])
 
 
 def _log(engine, options):

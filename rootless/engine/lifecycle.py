@@ -292,38 +292,24 @@ def write_id(path, container_id):
     os.close(descriptor)
 
 
-def prune(engine, wanted=()):
-    """Remove every container that isn't running: a list of (id, error or None)."""
-    from rootless.engine import filters, listing
-
-    filters.parse(wanted, ("label", "label!", "until", "since", "before", "name", "status"))
-    items = [row["record"] for row in listing.rows(engine, records.everything(engine), wanted)]
-    statuses = ("created", "stopping", "exited", "lost")
-    items = [item for item in items
-             if "damaged" in item or records.state(engine, item)["status"] in statuses]
-
-    def one(record):
-        check_needed(engine, record)
-        remove(engine, record)
-        return record["id"]
-
-    done = each(in_order(items), one)
-    sweep(engine)
-    return done
-
-
 def change(engine, record, request):
     """``rl update``: a restart policy counts from the container's next end on."""
     policy = request.options.get("restart")
     limits = {name: value for name in LIMITS
               if (value := request.options.get(name)) not in (None, (), False)}
-    if policy is None and not limits:
+    speed = request.options.get("network_rate")
+    if policy is None and speed is None and not limits:
         raise RlError("nothing to change was given", hint="for example: rl update --restart always "
                       + record["name"])
     if policy is not None:
         check_policy(policy)
     if limits:
         _limit(engine, record, limits)
+    if speed is not None:
+        from rootless.engine import rate
+
+        record = rate.change(engine, record, speed)
+        records.update(engine, record)
     if policy is not None:
         records.update(engine, {**record, "restart": None if policy == "no" else policy})
     events.container(engine, record, "update")

@@ -103,6 +103,7 @@ def step(engine, record, ports, connect, gateways):
     from rootless.network import forward  # before the fork
 
     program = f"{helpers_dir()}/forward"
+    gateways = [text for text in gateways if text]
 
     def publish(pid, route):
         started = forward.start(

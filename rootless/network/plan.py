@@ -43,13 +43,14 @@ class NoHelper(NetworkError):
 
 
 def make_plan(network, programs, *, order=("pasta", "slirp4netns"), facts=None, mac=None,
-              resolvers=(), forward=False):
+              resolvers=(), forward=False, mtu=None):
     """How to connect a container whose network is ``private``, ``pasta`` or ``slirp4netns``.
 
     ``network`` is what ``model.network.parse`` returned; ``programs`` maps PROGRAMS to
     absolute paths or None; ``order`` are the rungs that work here, best first; ``facts``
     what ``host.look`` says; ``mac`` the canonical MAC address wanted; ``resolvers`` the
-    servers the container will ask; ``forward`` whether it needs the helper's forwarder.
+    servers the container will ask; ``forward`` whether it needs the helper's forwarder;
+    ``mtu`` the largest packet if that isn't MTU.
 
     The result is plain data: ``rungs`` (what start.start tries in turn), ``interface``,
     ``addresses`` (the container's own), ``gateways`` (the first routers that it sees, IPv4
@@ -71,6 +72,7 @@ def make_plan(network, programs, *, order=("pasta", "slirp4netns"), facts=None, 
         "forwarder": host_network.nth(base[0], _DNS) if forward else None,
         "ipv6": False,
         "mac": mac,
+        "mtu": mtu or MTU,
         "warning": None,
         "rungs": [],
     }
@@ -140,7 +142,7 @@ def _pasta(plan, programs, facts, options):
         ours += added
     for kind, default in (
         ("interface", ["-I", plan["interface"]]),
-        ("mtu", ["-m", str(MTU)]),
+        ("mtu", ["-m", str(plan["mtu"])]),
         ("tcp", ["-t", "none"]),
         ("udp", ["-u", "none"]),
         ("tcp-ns", ["-T", "none"]),
@@ -220,7 +222,8 @@ def _slirp(plan, programs, facts, options):
     if ipv6 is None:
         ipv6 = facts["ipv6"] and not _uses(facts, SLIRP_IPV6)
     base = f"{subnet(plan['gateway'] + '/' + str(plan['prefix']))[0]}/{plan['prefix']}"
-    argv = ["-c", f"--mtu={options.get('mtu', MTU)}", f"--cidr={base}", "--ready-fd={ready}"]
+    mtu = options.get("mtu", plan["mtu"])
+    argv = ["-c", f"--mtu={mtu}", f"--cidr={base}", "--ready-fd={ready}"]
     if not options.get("allow_host_loopback"):
         argv.append("--disable-host-loopback")
     elif plan["host"] is None or "allow_host_loopback" in options:

@@ -10,14 +10,15 @@ _LIMIT = 1 << 20
 
 
 def prepare(network, dns, *, programs=None, order=None, names=(), added=(), mac=None,
-            base_hosts=None):
+            base_hosts=None, mtu=None):
     """What the engine needs to give a container the network it asked for, as a dict.
 
     ``network`` and ``dns`` are of ``model.network.parse`` and ``parse_dns``, ``added`` of
     ``parse_hosts``; ``programs`` maps plan.PROGRAMS to absolute paths or None; ``order`` is a
     function that returns the helpers that work here (``probe.usable``), best first, called
     only if it matters; ``names`` are the container's host name and name; ``base_hosts`` is
-    text that takes the place of the host's /etc/hosts (``--hosts-file``).
+    text that takes the place of the host's /etc/hosts (``--hosts-file``); ``mtu`` the size of
+    the largest packet if that isn't plan.MTU.
 
     ``plan``: for start.start, or None; ``resolv`` and ``hosts``: texts of the two files, None
     where the image's own stays (``resolv``) or another container's is used (both);
@@ -30,7 +31,7 @@ def prepare(network, dns, *, programs=None, order=None, names=(), added=(), mac=
     upstream = read(resolv.UPSTREAM_FILE)
     plan = None
     if mode in OWN_MODES:
-        plan = _plan(network, dns, host_text, upstream, programs, order, mac)
+        plan = _plan(network, dns, host_text, upstream, programs, order, mac, mtu)
     text = resolv.make(
         host_text,
         dns,
@@ -47,7 +48,7 @@ def prepare(network, dns, *, programs=None, order=None, names=(), added=(), mac=
     return {"plan": plan, "resolv": text, "hosts": made, "warning": warning}
 
 
-def _plan(network, dns, host_text, upstream, programs, order, mac):
+def _plan(network, dns, host_text, upstream, programs, order, mac, mtu):
     from rootless.network import host as host_network
     from rootless.network import plan as planning
 
@@ -59,6 +60,7 @@ def _plan(network, dns, host_text, upstream, programs, order, mac):
         order=order() if order and network["mode"] == "private" else (),
         facts=facts,
         mac=mac,
+        mtu=mtu,
         resolvers=servers,
         forward=resolv.needs_forwarder(host_text, dns, upstream),
     )

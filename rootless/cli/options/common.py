@@ -57,6 +57,3 @@ NO_LIMITS = missing(
     " --pids-limit --blkio-weight --blkio-weight-device --device-read-bps --device-read-iops"
     " --device-write-bps --device-write-iops --cgroup-conf --cgroup-parent --cgroups",
 )
-NO_NETWORKS = (
-    *missing("user networks are not supported by this version", "--network-alias"),
-)

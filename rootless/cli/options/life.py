@@ -132,6 +132,8 @@ VERBS = (
         (
             value("--restart", "POLICY",
                   "When to start it again: no, on-failure[:TIMES], always, unless-stopped"),
+            value("--network-rate", "RATE",
+                  "Limit what it sends and receives, as for rl run; none lifts the limit"),
             LATEST,
             *LIMITS(),
         ),

@@ -3,7 +3,6 @@
 from rootless.cli.options.common import (
     AUTHFILE,
     DETACH_KEYS,
-    NO_NETWORKS,
     NO_TRUST,
     PLATFORM,
     TLS_VERIFY,
@@ -119,17 +118,29 @@ _files = (
 
 _network = (
     many("--network --net", "MODE",
-         "none, host, private, pasta[:OPTIONS], slirp4netns[:OPTIONS], container:NAME or"
-         " ns:PATH", group=_NETWORK),
+         "none, host, private, pasta[:OPTIONS], slirp4netns[:OPTIONS], container:NAME,"
+         " ns:PATH, or a network's NAME[:ip=…,mac=…,alias=…,interface_name=…]",
+         group=_NETWORK),
     words("-p --publish", "[ADDRESS:][HOST PORT:]PORT[/PROTOCOL]",
           "Let a port of this machine lead to one of the container; ranges too: 8000-8010:80-90",
           group=_NETWORK),
     flag("-P --publish-all", "Publish every exposed port on a free port of this machine",
          group=_NETWORK),
     words("--expose", "PORT[/PROTOCOL]", "Say that the container serves this port", group=_NETWORK),
+    value("--network-rate", "RATE",
+          "Limit what it sends and receives: 10mbit, or egress=RATE,ingress=RATE[,burst=SIZE]"
+          "[,latency=TIME]", group=_NETWORK),
+    words("--network-alias", "NAME", "Another name for it on its networks", group=_NETWORK),
+    value("--ip", "ADDRESS", "Its IPv4 address on a network of your own", group=_NETWORK),
+    value("--ip6", "ADDRESS", "Its IPv6 address on a network of your own", group=_NETWORK),
+    value("--mac-address", "ADDRESS", "The address of its network interface", group=_NETWORK),
     value("-h --hostname", "NAME", "The container's host name", group=_NETWORK),
     words("--add-host", "HOST:ADDRESS", "Add a line to /etc/hosts", group=_NETWORK),
     flag("--no-hosts", "Keep the image's /etc/hosts", group=_NETWORK),
+    flag("--no-hostname", "Keep the image's /etc/hostname", group=_NETWORK),
+    value("--hosts-file", "FILE",
+          "Begin /etc/hosts with FILE instead of this machine's; image for the image's, none",
+          group=_NETWORK, complete="file"),
     words("--dns", "ADDRESS", "Use this name server; none keeps the image's resolv.conf",
           group=_NETWORK),
     words("--dns-option --dns-opt", "OPTION", "Add an option to resolv.conf", group=_NETWORK),
@@ -202,7 +213,6 @@ _ONLY_RUN = (
 )
 
 _NOT_BUILT = (
-    *NO_NETWORKS,
     *missing("pods are not supported by this version", "--pod --pod-id-file"),
     *missing("secrets are not supported by this version", "--secret"),
     *missing(
@@ -220,7 +230,7 @@ _NOT_BUILT = (
     *missing("this version does not support it", "--rmi", FLAG),
     *missing(
         "this version does not support it",
-        "--chrootdirs --hosts-file --ip --ip6 --link --mac-address --personality --preserve-fd"
+        "--chrootdirs --link --personality --preserve-fd"
         " --rdt-class --retry --retry-delay --sdnotify --seccomp-policy --shm-size-systemd"
         " --storage-opt --subgidname --subuidname --volume-driver --health-log-destination"
         " --health-max-log-count --health-max-log-size --health-startup-cmd"

@@ -234,7 +234,14 @@ def _network(request, image, spaces, warnings):
     servers, search, more = (
         tuple(options.get(name) or ()) for name in ("dns", "dns_search", "dns_option")
     )
-    network.check(spaces.network, dns=bool(servers or search or more))
+    network.check(
+        spaces.network,
+        dns=bool(servers or search or more),
+        mac=options.get("mac_address"),
+        ip=options.get("ip"),
+        ip6=options.get("ip6"),
+        aliases=tuple(options.get("network_alias") or ()),
+    )
     mappings, exposed = _ports(request, image, spaces.network, warnings)
     added = tuple(options.get("add_host") or ())
     if added and options.get("no_hosts"):
