@@ -11,6 +11,8 @@ files (store.unpacker) serves both.  Every file is read once.
 
 import os
 from _thread import start_new_thread
+from queue import SimpleQueue
+from threading import Semaphore
 
 from rootless.kernel import files, tree, userns
 from rootless.store import digests, unpack, unpacker
@@ -103,9 +105,6 @@ class _Sink:
     """A thread that hashes what it is given and writes it into the blob."""
 
     def __init__(self, blob, hasher):
-        from queue import SimpleQueue
-        from threading import Semaphore
-
         self.blob = blob
         self.hasher = hasher
         self.size = 0

@@ -5,12 +5,11 @@ they are copied.  The same files in another place, or touched, or checked out an
 same key.
 """
 
-import hashlib
 import os
 
 from rootless.build.copy import view
 from rootless.build.copy.errors import SourceChanged
-from rootless.build.copy.writing import attributes, whole
+from rootless.build.copy.writing import attributes, digest_of, sha256, whole
 from rootless.kernel import files
 
 _PIECE = 1 << 20
@@ -51,8 +50,8 @@ def _file(opened, place, opener):
             data = whole(descriptor, status.st_size)
             if data is None:
                 raise SourceChanged(os.fsdecode(place.path), opened.what)
-            return hashlib.sha256(data).digest() + xattrs
-        hasher = hashlib.sha256()
+            return digest_of(data) + xattrs
+        hasher = sha256()
         while piece := os.read(descriptor, _PIECE):
             hasher.update(piece)
         return hasher.digest() + xattrs
@@ -65,7 +64,8 @@ def key(parts, owned):
 
     ``owned``: the step keeps owners.
     """
-    hasher = hashlib.sha256(_VERSION)
+    hasher = sha256()
+    hasher.update(_VERSION)
     for part in parts:
         if isinstance(part, bytes):
             hasher.update(b"B%d:%b\n" % (len(part), part))

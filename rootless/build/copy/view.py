@@ -10,7 +10,7 @@ import os
 
 from rootless.build.copy.errors import TooManyLinks, Unreadable
 from rootless.kernel import files
-from rootless.store import changes, merged, names
+from rootless.store import changes, export, merged, names
 
 IFMT, IFDIR, IFREG, IFLNK = 0o170000, 0o040000, 0o100000, 0o120000
 IFIFO, IFSOCK, IFCHR, IFBLK = 0o010000, 0o140000, 0o020000, 0o060000
@@ -192,8 +192,6 @@ class Stack:
 
     def devices(self):
         """{path: facts} of the device nodes that only indexes have."""
-        from rootless.store import export
-
         return export.devices_of(self.merged)
 
     def close(self):

@@ -11,6 +11,16 @@ from rootless.kernel import files
 _PIECE = 1 << 20
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _PARENT = files.O_PATH | os.O_DIRECTORY
+# A new hash object.  A copy: making one takes locks of OpenSSL's, which another thread may
+# have held when this process was forked.
+sha256 = hashlib.sha256().copy
+
+
+def digest_of(data):
+    """The SHA-256 (bytes) of bytes."""
+    hasher = sha256()
+    hasher.update(data)
+    return hasher.digest()
 
 
 class Opener:
@@ -138,7 +148,7 @@ class Writer:
                 data = whole(descriptor, size)
                 if data is None:
                     raise SourceChanged(os.fsdecode(place.path), entry.view.what)
-                entry.item.digest = hashlib.sha256(data).digest() + attributes(xattrs)
+                entry.item.digest = digest_of(data) + attributes(xattrs)
                 self.composer.data(*common, data, xattrs)
             else:
                 self._large(common, entry, descriptor, status, xattrs)
@@ -146,7 +156,7 @@ class Writer:
             os.close(descriptor)
 
     def _large(self, common, entry, descriptor, status, xattrs):
-        hasher = hashlib.sha256()
+        hasher = sha256()
         size = status.st_size
 
         def pieces(part):
