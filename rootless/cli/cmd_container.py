@@ -1,7 +1,7 @@
 """rl container …: what only the group has (podman-container(1))."""
 
 from rootless.cli import results
-from rootless.engine import lifecycle, records
+from rootless.engine import prune, records
 
 
 def main(engine, request):
@@ -23,7 +23,7 @@ def _prune(engine, request):
 
         if not confirm("This will remove all non running containers."):
             return 0
-    return results.report(lifecycle.prune(engine, request.filter))
+    return results.report(prune.containers(engine, request.filter, damaged=True))
 
 
 _VERBS = {"container exists": _exists, "container prune": _prune}

@@ -2,29 +2,32 @@
 
 from rootless.engine import filters as reader
 from rootless.engine import listing, records
-from rootless.engine.remove import check_needed, in_order, remove, sweep
+from rootless.engine.remove import Busy, StillRunning, check_needed, in_order, remove, sweep
 from rootless.errors import RlError
 
-_OVER = ("created", "exited", "lost")
-_FILTERS = ("label", "label!", "until")
+_OVER = ("created", "stopping", "exited", "lost")
+FILTERS = ("label", "label!", "until", "since", "before", "name", "status")
 
 
-def containers(engine, filters=()):
-    """Remove the containers that are not running and pass the --filter texts.
+def containers(engine, filters=(), damaged=False):
+    """Remove the containers that are not running and pass the --filter texts (FILTERS).
 
-    A list of (id, error or None).  What interrupted removals left goes too.
+    A list of (id, error or None).  ``damaged``: those whose record can't be read too.  What
+    interrupted removals left goes in any case.
     """
-    pairs = reader.parse(filters, _FILTERS)
+    reader.parse(filters, FILTERS)
+    states = (*_OVER, "damaged") if damaged else _OVER
+    rows = listing.rows(engine, records.everything(engine), filters)
     done = []
-    for row in listing.rows(engine, in_order(records.everything(engine))):
-        if row["State"] not in _OVER or not wanted(row["Labels"], row["Created"], pairs):
-            continue
+    for record in in_order([row["record"] for row in rows if row["State"] in states]):
         try:
-            check_needed(engine, row["record"])
-            remove(engine, row["record"])
-            done.append((row["Id"], None))
-        except (RlError, OSError) as error:
-            done.append((row["Id"], error))
+            check_needed(engine, record)
+            remove(engine, record)
+            done.append((record["id"], None))
+        except (StillRunning, Busy, records.NoContainer):
+            continue  # somebody else just started it, or removes it
+        except RlError as error:
+            done.append((record["id"], error))
     sweep(engine)
     return done
 

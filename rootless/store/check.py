@@ -74,7 +74,27 @@ def check(store, quick=False, progress=None):
     tell("containers")
     _containers(store, problems)
     _strays(store, problems)
-    return problems
+    return [problem for problem in problems if not _gone(store, problem)]
+
+
+def _gone(store, problem):
+    """Whether somebody else has removed meanwhile what a problem is about: then it is none."""
+    kind, what = problem.kind, problem.what
+    if kind == "blob":
+        algorithm, name = digests.split(what)
+        return name not in store.names(f"blobs/{algorithm}")
+    if kind == "layer":
+        return digests.hexdigits(what) not in store.names("layers")
+    if kind == "layer-missing":
+        return not any(what in record["layers"] for record in store.images.scan()[0])
+    if kind == "ref-dangling":
+        image = store.images.refs.all().get(what)
+        return image is None or image in store.names("images")
+    for beginning, home in (("image", "images"), ("layer-blob", "images"), ("ref", "refs"),
+                            ("container", "containers")):  # fmt: skip
+        if kind.startswith(beginning):
+            return what not in store.names(home)
+    return False
 
 
 def _blobs(store, quick, problems):
