@@ -70,7 +70,13 @@ def check(engine, options):
 
 
 class Build:
-    """A context: the file and what it reads are open; ``solve`` builds for one platform."""
+    """A context: the file and what it reads are open; ``solve`` builds for one platform.
+
+    ``fetch``: asked for records that the cache lacks (solve.cache.Cache), None for nobody;
+    what was met is in each Built, to be left elsewhere.
+    """
+
+    fetch = None
 
     def __init__(self, engine, options, progress):
         if options.format not in images_made.FORMATS:
@@ -93,6 +99,7 @@ class Build:
             self.inputs.close()
             raise
         self._warned = False
+        self.fetch = None  # solve.cache.Cache.fetch, for steps that were done elsewhere
 
     def __enter__(self):
         return self
@@ -162,6 +169,8 @@ class _Solve:
         )  # fmt: skip
         self.graph.walk()
         self.cache = arguments.cache(build.store, options)
+        self.cache.fetch = build.fetch
+        self.cache.fetch = build.fetch
         self.work = Work(
             build.engine, options, build.inputs, self._image, build.times, self.cache,
             self.arguments,

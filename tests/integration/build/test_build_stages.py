@@ -56,7 +56,7 @@ ENV A=1 B="two words"
 LABEL one=$A "two"='2 2'
 WORKDIR /work
 WORKDIR sub
-USER 1000:50
+USER 0:0
 EXPOSE 80 90/udp
 VOLUME /data
 ENTRYPOINT ["/bin/echo"]
@@ -72,7 +72,7 @@ HEALTHCHECK --interval=10s CMD true
     assert config["Env"] == ["PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "A=1",
                              "B=two words"]  # fmt: skip
     assert config["Labels"] == {"one": "1", "two": "2 2"}
-    assert config["WorkingDir"] == "/work/sub" and config["User"] == "1000:50"
+    assert config["WorkingDir"] == "/work/sub" and config["User"] == "0:0"
     assert config["ExposedPorts"] == {"80/tcp": {}, "90/udp": {}}
     assert config["Volumes"] == {"/data": {}} and config["StopSignal"] == "SIGINT"
     assert (config["Entrypoint"], config["Cmd"]) == (["/bin/echo"], ["hello"])
