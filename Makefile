@@ -10,6 +10,7 @@ help:
 	@echo "make test       all tests, from a wheel; as root through an unprivileged user"
 	@echo "make test-unit  the tests that need no namespace, from this tree"
 	@echo "make lint       the tests that read the sources"
+	@echo "make test-vm    limits, on a machine with systemd that an emulator runs"
 	@echo "make bench      rl beside podman; BENCH=--all for the long ones too; BENCH_INSTALL=1"
 	@echo "                installs the peers first"
 	@echo "make dev        $(VENV): rl running from this tree"
@@ -29,6 +30,9 @@ test-unit: dev
 lint: dev
 	$(VENV)/bin/python -m pytest -q tests/unit/test_lint.py tests/unit/test_imports.py \
 		tests/unit/test_project.py
+
+test-vm:
+	@sh tests/vm/test.sh $(TESTS)
 
 bench:
 	@sh tests/setup/bench.sh
@@ -58,4 +62,4 @@ clean:
 	rm -rf build dist *.egg-info $(VENV) .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help hello test test-unit lint bench helpers dev wheel clean
+.PHONY: help hello test test-unit test-vm lint bench helpers dev wheel clean
