@@ -93,7 +93,8 @@ class Work:
         step = plan.CopyStep(
             self._sources(build, number, instruction, add),
             values.expand(instruction.dest, node),
-            () if instruction.link else self.layers(state),
+            # A linked layer doesn't look at the image but for the names of --chown.
+            self.layers(state) if instruction.chown or not instruction.link else (),
             cwd=state.directory,
             owner=expand(instruction.chown),
             mode=expand(instruction.chmod),
