@@ -163,8 +163,14 @@ COPY --from=one /o /whole
 COPY --from=one /o/p/f /single
 COPY --from=one /o/l/f /through-link
 COPY --from=0 o/p /relative/
-COPY --from=ONE --chown=5:6 /o /owned
+COPY --from=one --chown=5:6 /o /owned
 """),
+    Case("copy-from-stage-any-case", """
+FROM base AS One
+RUN echo x > /f
+FROM scratch
+COPY --from=oNE /f /
+""", without_buildah="buildah compares names of stages exactly", expect={"/f": file("x\n")}),
     Case("copy-from-image", """
 FROM scratch
 COPY --from=base /data /data
@@ -183,11 +189,20 @@ COPY --from=one /srv /srv
 """),
     Case("copy-replaces", """
 FROM base
-RUN mkdir /x && echo 1 > /x/f && ln -s f /x/l
-COPY a /x/f
+RUN mkdir /x && echo 1 > /x/f && ln -s f /x/l && ln -s missing /x/dangling && echo 2 > /x/g
+COPY a /x/g
 COPY b.txt /x/l
-""", TREE, without_buildah="buildah writes through the link, docker replaces it", expect={
-        "/x/f": file("a\n"), "/x/l": file("b\n")}),
+COPY a /x/dangling
+COPY d /x
+""", TREE, without_buildah="buildah replaces links; docker writes to where they lead", expect={
+        "/x/f": file("b\n"), "/x/l": link("f"), "/x/g": file("a\n"), "/x/missing": file("a\n"),
+        "/x/link": link("one.txt"), "/x/one.txt": file("1")}),
+    Case("copy-xattrs", """
+FROM scratch
+COPY f d /x/
+ADD f /added
+""", {"f": ("file", "x", 0o644), "d/g": "y"}, expect={
+        "/x/f": f"{file('x')} user.note=68656c6c6f", "/x/g": file("y")}),
     Case("copy-ignored", """
 FROM scratch
 COPY . /all/

@@ -73,10 +73,16 @@ ENV H=${NONE-unset} I=${P+set}
     Case("escape-directive", """# escape=`
 FROM base
 ENV A=b `
-    C="x`"y" D=\\e
+    C=c
 RUN echo one `
     two > /out
 """),
+    Case("escape-in-quotes", """# escape=`
+FROM scratch
+ENV A="x`"y" B=\\e C=`$A
+""", without_buildah="buildah reads quotes with a backslash only", expect={"config Env": [
+        "A=x\"y", "B=\\e", "C=$A",
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]}),
     Case("workdir", """
 FROM base
 WORKDIR /a
@@ -177,7 +183,9 @@ RUN echo $0 > /out; false || echo ok >> /out
 CMD echo x
 SHELL ["/bin/busybox", "sh", "-c"]
 ENTRYPOINT y
-"""),
+""", differs={
+        "config Cmd": (["/bin/sh", "-ec", "echo x"], "buildah doesn't use SHELL for CMD"),
+        "config Entrypoint": (["/bin/busybox", "sh", "-c", "y"], "nor for ENTRYPOINT")}),
     Case("stopsignal", """
 FROM scratch
 STOPSIGNAL SIGUSR1
@@ -230,7 +238,7 @@ RUN cat /triggered > /again
     Case("inherited", "FROM triggers\n", {"trigger": "t"}, expect={
         "/triggered": directory(), "config OnBuild": None}),
     Case("lower-case", """
-from base as One
+from base as one
 env a=b
 run echo $a > /out
 from scratch

@@ -34,6 +34,11 @@ def context(workdir):
         path = f"{workdir}/context"
         files = {"Containerfile": case.containerfile.removeprefix("\n"), **case.files}
         engines.write_context(path, files)
+        if case.name == "copy-xattrs":
+            try:
+                os.setxattr(f"{path}/f", "user.note", b"hello")
+            except OSError as error:
+                pytest.skip(f"no extended attributes in {workdir}: {error.strerror}")
         return path
 
     return make
