@@ -5,6 +5,7 @@ from contextlib import ExitStack
 
 from rootless.build.copy import plan, sources
 from rootless.build.copy.view import Directory
+from rootless.build.language.source import error_at
 from rootless.build.solve.scope import PROXIES
 from rootless.build.solve.stage import Task
 from rootless.build.steps import run as steps
@@ -35,6 +36,7 @@ def task(work, build, number, instruction):
     """The stage.Task of a RUN."""
     state, values, node = build.state, build.values, instruction.node
     argv, script = _command(state, instruction)
+    _check_devices(instruction)
     arguments = values.build_args()
     mounts = [_origin(work, build, number, mount, values, node) for mount in instruction.mounts]
     key = [
@@ -71,6 +73,16 @@ def task(work, build, number, instruction):
             return run_step.run(work.engine, step, output)
 
     return Task(key, _made_by(arguments, argv), do)
+
+
+def _check_devices(instruction):
+    """Devices by the names of a registry of them (CDI), which there is none of here."""
+    for name, required in instruction.devices:
+        if required:
+            raise error_at(
+                instruction.node, f"there is no device {name}",
+                "rl build --device PATH gives a device of this machine to every step", "--device",
+            )  # fmt: skip
 
 
 def _command(state, instruction):
