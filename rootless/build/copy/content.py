@@ -51,9 +51,13 @@ def _file(opened, place, opener):
             if data is None:
                 raise SourceChanged(os.fsdecode(place.path), opened.what)
             return digest_of(data) + xattrs
-        hasher = sha256()
-        while piece := os.read(descriptor, _PIECE):
+        hasher, left = sha256(), status.st_size
+        while left:
+            piece = os.read(descriptor, min(left, _PIECE))
+            if not piece:
+                raise SourceChanged(os.fsdecode(place.path), opened.what)
             hasher.update(piece)
+            left -= len(piece)
         return hasher.digest() + xattrs
     finally:
         os.close(descriptor)

@@ -10,6 +10,7 @@ from rootless.build.copy import apply, errors, plan, sources
 from rootless.kernel import userns
 from rootless.runtime import users
 from rootless.store import names
+from support import layers
 from support.layers import Archive
 from support.made import OLD, base_layer
 
@@ -302,6 +303,25 @@ def test_times(store, context, copy):
     made = copy("src", dest="/d/e", times=plan.Times(created=77))
     assert made.members["d"].mtime == 77 and made.members["d/e/file"].mtime == OLD + 99
     made.is_sound()
+
+
+def test_both_rungs_and_two_directories_make_the_same_layer(context, workdir):
+    """Who builds, with which ids, in which clone and order of files: the digest is the same."""
+    found = set()
+    for number, rung in enumerate(layers.rungs() * 2):
+        opened = layers.fresh_store(f"{workdir}/store{number}", rung)
+        for name in ("b", "a", "c") if number % 2 else ("c", "a", "b"):
+            context(f"clone{number}/src/{name}", name.encode())
+        os.symlink("a", f"{context.path}/clone{number}/src/link")
+        os.link(f"{context.path}/clone{number}/src/a", f"{context.path}/clone{number}/src/hard")
+        for path, _, _ in os.walk(f"{context.path}/clone{number}"):
+            os.utime(path, (OLD + number, OLD + number))
+        tree = sources.Tree(f"{context.path}/clone{number}", "src")
+        step = plan.CopyStep([tree], "/d/e", owner="7:8")
+        times = plan.Times(newest=OLD, created=OLD)
+        found.add((apply.digest(opened, step), apply.apply(opened, step, times)["diff_id"]))
+        opened.close()
+    assert len(found) == 1
 
 
 def test_the_key_is_that_of_what_was_copied(store, context):
