@@ -1,0 +1,160 @@
+"""Runs the parts of the tests, several at once, and tells what came of them.
+
+    parts.py STATE USER… [-- ARGS]
+
+STATE holds ``venv`` and ``tree``, which tests/setup/test.sh made.  Each USER is a lane: it
+takes one part after the other, so that no two runs of one user disturb each other.  Called
+by root it runs them as those users, later what needs root.  ARGS are pytest's, for one part.
+
+A part in which few tests fail is asked again for just these: what passes then counts as
+passed and is named as flaky.
+"""
+
+import os
+import pwd
+import subprocess
+import sys
+import threading
+import time
+
+AGAIN = 3
+NOTHING_TO_RUN, SOME_FAILED = 5, 1
+ONE_ID = "rl-test-one"
+
+
+class Part:
+    """``args`` of pytest; ``user`` who has to run it, None for anybody."""
+
+    def __init__(self, name, args, user=None):
+        self.name = name
+        self.args = args
+        self.user = user
+
+
+class Run:
+    """All parts of one run, and the sums over them."""
+
+    def __init__(self, state, users):
+        self.state = state
+        self.users = users
+        self.lock = threading.Lock()
+        self.passed = self.failed = self.skipped = 0
+        self.flaky = []
+
+    def say(self, text):
+        with self.lock:
+            print(text, flush=True)
+
+    def lane(self, user, parts):
+        """Take what is left of ``parts`` one by one."""
+        while True:
+            with self.lock:
+                if not parts:
+                    return
+                part = parts.pop(0)
+            self.part(part, part.user or user)
+
+    def part(self, part, user):
+        """Run it, and once more the few tests that failed."""
+        started = time.monotonic()
+        self.say(f"== {part.name}, as {user}: started")
+        code, found, output = self.pytest(user, part.args)
+        flaky = []
+        if code == SOME_FAILED and len(found["failed"]) <= AGAIN:
+            again_code, again, more = self.pytest(user, ["-q", *found["failed"]])
+            output += f"== {part.name}, once more what failed\n".encode() + more
+            if again_code in (0, SOME_FAILED):
+                flaky = [test for test in found["failed"] if test not in again["failed"]]
+                found["failed"] = again["failed"]
+        elif code not in (0, SOME_FAILED, NOTHING_TO_RUN):
+            found["failed"].append(f"pytest ended with {code}")
+        with self.lock:
+            self.passed += found["passed"] + len(flaky)
+            self.failed += len(found["failed"])
+            self.skipped += found["skipped"]
+            self.flaky += flaky
+            took = time.monotonic() - started
+            print(f"== {part.name}, as {user}: {took:.0f} s", flush=True)
+            sys.stdout.buffer.write(output)
+            sys.stdout.buffer.flush()
+
+    def pytest(self, user, args):
+        """(exit code, what conftest.py notes, output); see ``_read``."""
+        counts = f"{self.state}/counts.{user}"
+        with open(counts, "w", encoding="utf-8"):
+            os.chmod(counts, 0o666)
+        words = [f"{self.state}/venv/bin/pytest", "-p", "no:cacheprovider", *args]
+        words = ["env", f"RL_TEST_COUNTS={counts}", f"RL_TEST_CACHE={os.environ['RL_TEST_CACHE']}",
+                 "PYTHONDONTWRITEBYTECODE=1", *words]  # fmt: skip
+        if user != pwd.getpwuid(os.geteuid()).pw_name:
+            home = pwd.getpwnam(user).pw_dir
+            words = ["runuser", "-u", user, "--", "env", "-i", f"HOME={home}",
+                     f"PATH={os.environ['PATH']}", "LANG=C.UTF-8",
+                     f"TERM={os.environ.get('TERM', 'dumb')}", *words[1:]]  # fmt: skip
+        done = subprocess.run(words, cwd=f"{self.state}/tree", stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        return done.returncode, _read(counts), done.stdout
+
+    def summary(self):
+        """One line; the exit code of the whole."""
+        text = f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
+        if self.flaky:
+            text += f", {len(self.flaky)} flaky (passed when run again): {' '.join(self.flaky)}"
+        print(text, flush=True)
+        return 1 if self.failed or not self.passed else 0
+
+
+def _read(counts):
+    """What tests/conftest.py wrote: "passed failed skipped", and the tests that failed."""
+    with open(counts, encoding="utf-8") as file:
+        lines = file.read().splitlines()
+    numbers = [int(word) for word in lines[0].split()] if lines else [0, 0, 0]
+    return {"passed": numbers[0], "failed": lines[1:], "skipped": numbers[2]}
+
+
+def everything(tree, users):
+    """(parts for all lanes, parts that need root and the machine for themselves)."""
+    parts = [Part("fast tests", ["-q", "tests/unit"])]
+    for above in ("tests/integration", "tests"):
+        for name in sorted(os.listdir(f"{tree}/{above}")):
+            path = f"{above}/{name}"
+            if name in ("unit", "integration", "bench", "vm") or name[0] in "._":
+                continue
+            if os.path.isdir(f"{tree}/{path}") and _has_tests(f"{tree}/{path}"):
+                parts.append(Part(name, ["-q", path]))
+    names = sorted(os.listdir(f"{tree}/tests/integration"))
+    single = [f"tests/integration/{name}" for name in names if name.startswith("test_")]
+    parts.append(Part("the rest", ["-q", *single]))
+    alone = []
+    if os.geteuid() == 0:
+        parts.insert(0, Part("without subordinate ids", ["-q", "-m", "one_id",
+                                                         "tests/integration"], ONE_ID))  # fmt: skip
+        alone = [Part("root and two users", ["-q", "-m", "as_root", "tests/integration"], "root")]
+    return parts, alone
+
+
+def _has_tests(path):
+    return any(name.startswith("test_") for _, _, names in os.walk(path) for name in names)
+
+
+def main(words):
+    state, *users = words
+    if "--" in users:
+        at = users.index("--")
+        users, args = users[:at], users[at + 1 :]
+        run = Run(state, users)
+        run.lane(users[0], [Part("the tests asked for", args)])
+        return run.summary()
+    run = Run(state, users)
+    parts, alone = everything(f"{state}/tree", users)
+    lanes = [threading.Thread(target=run.lane, args=(user, parts), daemon=True) for user in users]
+    for lane in lanes:
+        lane.start()
+    for lane in lanes:
+        lane.join()
+    run.lane("root", alone)
+    return run.summary()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
