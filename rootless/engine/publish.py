@@ -139,20 +139,21 @@ def current(engine, record):
         os.close(descriptor)
 
 
-def shown(engine, record, alive):
+def shown(engine, record, runs):
     """The mappings to show: what is served; of one that doesn't run what was asked for."""
-    if alive:
-        return current(engine, record) or []
-    return [entry for entry in record["ports"] if entry["host_port"]]
+    found = current(engine, record)
+    if found is None and not runs:
+        found = [entry for entry in record["ports"] if entry["host_port"]]
+    return found or []
 
 
 def served(engine, record):
     """As ``shown``; NotServed if the container runs and its ports have been lost."""
     if not record.get("ports"):
         return []
-    alive = bool(records.state(engine, record)["pid"])
-    found = shown(engine, record, alive)
-    if alive and not found:
+    runs = bool(records.state(engine, record)["pid"])
+    found = shown(engine, record, runs)
+    if runs and not found:
         raise NotServed(record["name"])
     return found
 

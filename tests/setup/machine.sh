@@ -4,7 +4,7 @@
 #   rl-test      the user that runs them, with subordinate ids
 #   rl-test-2    another such user, for what one may not do to the other
 #   rl-test-one  a user without subordinate ids: the one-id rung
-#   $CACHE       a Debian root file system, as a tar and as an image
+#   $CACHE       Debian root file systems, as tars and as images
 set -eu
 . "$(dirname -- "$0")/lib.sh"
 
@@ -90,6 +90,8 @@ users
 mkdir -p "$CACHE"
 chmod 0755 "$CACHE"
 rootfs debian minbase ca-certificates
+# What people really publish and connect to.
+rootfs servers minbase nginx-light,redis-server,postgresql
 # 16,000 files and 540 MB: what a large but ordinary image has.
 [ -z "${RL_BENCH-}" ] ||
     rootfs debian-large important build-essential,python3,git
