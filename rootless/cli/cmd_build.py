@@ -24,6 +24,14 @@ class BadSetting(RlError):
 class Together(RlError):
     """{0} and {1} can't be used together"""
 
+    hint = "leave one of them out"
+
+
+class NeedsEpoch(RlError):
+    """--rewrite-timestamp needs a time that no file is to be newer than"""
+
+    hint = "rl build --source-date-epoch SECONDS, or the variable SOURCE_DATE_EPOCH"
+
 
 def main(engine, request):
     """Build an image; prints its id. The exit code."""
@@ -58,6 +66,8 @@ def read(engine, request):
     found["creds"] = _credentials(request.creds)
     found["source_date_epoch"] = request.source_date_epoch
     _defaults(engine.config.environ, request, found)
+    if request.rewrite_timestamp and found["source_date_epoch"] is None:
+        raise NeedsEpoch()
     if request.push:
         found["output"] = [*found["output"], "type=image,push=true"]
     elif request.load:

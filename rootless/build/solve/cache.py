@@ -54,6 +54,8 @@ class Cache:
         record = self._read(key)
         if record is None and self.fetch is not None:
             record = self.fetch(key)
+            if record is not None and self._is_old(record):
+                record = None
             if record is not None:
                 record = {**record, "key": key}
                 self._write(key, record)

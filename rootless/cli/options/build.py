@@ -48,8 +48,8 @@ _image = (
           " since 1970", group=_IMAGE),
     number("--source-date-epoch", "SECONDS", "Give the image this time, in seconds since 1970"
           " (default: $SOURCE_DATE_EPOCH)", group=_IMAGE),
-    flag("--rewrite-timestamp", "With --source-date-epoch: give no new file a later time",
-         group=_IMAGE),
+    flag("--rewrite-timestamp", "Give no new file a later time than --source-date-epoch, which"
+         " does so anyway", group=_IMAGE),
     flag("--omit-history", "Leave the history out of the image", group=_IMAGE),
 )  # fmt: skip
 

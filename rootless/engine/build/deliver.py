@@ -3,8 +3,8 @@
 import os
 
 from rootless.build.language import lint
-from rootless.engine import events, images, images_pull, images_push, manifests
-from rootless.engine.build import annotating, outputs
+from rootless.engine import events, images, images_push, manifests
+from rootless.engine.build import annotating, entitlements, outputs, remote_cache
 from rootless.engine.build import build as builder
 from rootless.errors import RlError
 from rootless.image import lists
@@ -41,12 +41,20 @@ def build(engine, options, progress):
     for path in (options.iidfile, options.metadata_file):
         if path:
             images_push.check_writable(path)
+    entitlements.check_options(options)
+    taking = remote_cache.places(options.cache_from, "--cache-from")
+    leaving = remote_cache.places(options.cache_to, "--cache-to")
     notes = annotating.read([*options.annotation, *(a for o in wanted for a in o.annotations)])
     try:
         with builder.Build(engine, options, progress) as one:
             _warn(one, progress)
+            if taking:
+                one.fetch = remote_cache.Remote(engine, options, taking, progress)
             delivery = _Delivery(engine, options, progress, one, wanted, notes)
-            return delivery.run()
+            lines = delivery.run()
+            if leaving:
+                remote_cache.leave(engine, options, leaving, delivery.builds, progress)
+            return lines
     finally:
         engine.store.tmp.release()
 
@@ -224,13 +232,7 @@ class _Delivery:
                 )
 
     def _push(self, output, target):
-        options = self.options
-        chosen = images_pull.options(
-            self.engine, images.registries(self.engine),
-            login=images_pull.split_creds(options.creds) if options.creds else None,
-            authfile=options.authfile, cert_dir=options.cert_dir, tls_verify=options.tls_verify,
-            retry=options.retry, retry_delay=options.retry_delay,
-        )  # fmt: skip
+        chosen = remote_cache.connect(self.engine, self.options)
         key = f"push {target}"
         self.progress.step_started(key, f"pushing {target}", None)
         import time

@@ -149,29 +149,35 @@ def _truth(text, key, value):
     raise BadOutput(text=text, why=f"{key} is true or false")
 
 
-def _fields(text):
-    """{key: value} of what was typed, with "type"."""
+def pairs(text, error):
+    """{key: value} of KEY=VALUE,… as a line of CSV; ``error(why)`` makes what is raised."""
     import csv
 
     try:
         parts = next(csv.reader([text], strict=True), [])
-    except csv.Error as error:
-        raise BadOutput(text=text, why=str(error)) from None
-    if not parts or not text:
-        raise BadOutput(text=text, why="it is empty")
-    if parts == ["-"]:
-        return {"type": "tar", "dest": "-"}
-    if len(parts) == 1 and "=" not in parts[0]:
-        return {"type": "local", "dest": parts[0]}
+    except csv.Error as problem:
+        raise error(str(problem)) from None
     found = {}
     for part in parts:
         key, equals, value = part.partition("=")
         key = key.strip()
         if not equals or not key:
-            raise BadOutput(text=text, why=f"{part!r} is not KEY=VALUE")
+            raise error(f"{part!r} is not KEY=VALUE")
         if key in found:
-            raise BadOutput(text=text, why=f"{key} is there twice")
+            raise error(f"{key} is there twice")
         found[key] = value
+    return found
+
+
+def _fields(text):
+    """{key: value} of what was typed, with "type"."""
+    if not text:
+        raise BadOutput(text=text, why="it is empty")
+    if text == "-":
+        return {"type": "tar", "dest": "-"}
+    if "=" not in text and "," not in text:
+        return {"type": "local", "dest": text}
+    found = pairs(text, lambda why: BadOutput(text=text, why=why))
     if "type" not in found:
         raise BadOutput(text=text, why="the type is missing")
     if found["type"] not in _KNOWN:

@@ -10,6 +10,7 @@ from rootless.build.solve.scope import PROXIES
 from rootless.build.solve.stage import Task
 from rootless.build.steps import run as steps
 from rootless.build.steps.run import RunStep, Settings
+from rootless.engine.build import entitlements
 from rootless.kernel import files
 
 # Options that a step can see something of: they belong to its key.
@@ -35,6 +36,7 @@ class Origin:
 def task(work, build, number, instruction):
     """The stage.Task of a RUN."""
     state, values, node = build.state, build.values, instruction.node
+    entitlements.check(work.options, instruction)
     argv, script = _command(state, instruction)
     _check_devices(instruction)
     arguments = values.build_args()
@@ -55,6 +57,7 @@ def task(work, build, number, instruction):
     def do(output):
         from rootless.engine.build import run_step
 
+        entitlements.check_platform(state.platform, node)
         env = {**arguments, **state.env}
         with ExitStack() as stack:
             step = RunStep(

@@ -127,6 +127,14 @@ def _oci_images(bundle, platform):
     return found
 
 
+def one_image(bundle):
+    """(Manifest, checked configuration) of the only image in an OCI layout. SeveralImages."""
+    found = _oci_images(bundle, None)
+    if len(found) != 1:
+        raise SeveralImages(name=bundle.name, count=len(found))
+    return found[0].manifest, found[0].config
+
+
 def _collect(bundle, entry, names, platform, found, depth):
     """Add the images that an entry of an index leads to."""
     data = _blob(bundle, entry, oci.DOCUMENT_LIMIT)
@@ -166,7 +174,7 @@ def _oci_names(entry):
 
 def _take_oci(store, bundle, image, progress):
     pairs = oci.match_layers(image.manifest, image.config)
-    fetch.fetch(store, pairs, _BundleSource(bundle), progress)
+    fetch.fetch(store, pairs, Blobs(bundle), progress)
     digest = store.blobs.put(image.manifest_data)
     store.blobs.put(image.config_data, image.manifest.config["digest"].partition(":")[0])
     _report_names(store, image.names, progress, image.manifest.config["digest"].partition(":")[2])
@@ -174,7 +182,7 @@ def _take_oci(store, bundle, image, progress):
     return {**record, "names": image.names}
 
 
-class _BundleSource:
+class Blobs:
     """The blobs of an OCI layout, as a source for image.fetch."""
 
     parallel = 2

@@ -1,8 +1,13 @@
 """From the command line to the options of a build."""
 
+import ast
+import os
+
 import pytest
 
-from rootless.cli import app, cmd_build, fast
+import rootless
+from rootless.build.steps.run import Settings
+from rootless.cli import app, cmd_build, fast, options
 from rootless.engine.build.options import Options
 from rootless.errors import RlError
 
@@ -75,7 +80,7 @@ def test_pull(words, policy):
         ("--pull-never", "--pull-always"),
         ("--squash", "--squash-all"),
         ("--timestamp", "1", "--source-date-epoch", "1"),
-        ("--platform", "linux/amd64", "--all-platforms"),
+        ("--all-platforms",),
         ("-q", "--progress", "plain"),
         ("--rm=false",),
         ("--force-rm=false",),
@@ -88,6 +93,7 @@ def test_pull(words, policy):
         ("-m", "1g"),
         ("--hooks-dir", "x"),
         ("--cpp-flag", "-DX"),
+        ("--rewrite-timestamp",),
     ],
 )
 def test_what_is_refused(words):
@@ -121,3 +127,34 @@ def test_a_bad_variable_is_an_error(name, value):
     with pytest.raises(cmd_build.BadSetting) as caught:
         read(environ={name: value})
     assert name in caught.value.message
+
+
+def read_somewhere():
+    """Every attribute that is looked up, and every text, where builds are done."""
+    package = os.path.dirname(rootless.__file__)
+    found = {*Settings.LISTS, *Settings.VALUES}
+    places = [f"{package}/cli/build_view.py", f"{package}/cli/cmd_build.py"]
+    for folder in ("build", "engine/build"):
+        for at, _, names in os.walk(f"{package}/{folder}"):
+            places += [f"{at}/{name}" for name in names
+                       if name.endswith(".py") and name != "options.py"]  # fmt: skip
+    for path in places:
+        with open(path, encoding="utf-8") as file:
+            tree = ast.parse(file.read())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+                if isinstance(node.value, (ast.Name, ast.Attribute)):
+                    owner = node.value.id if isinstance(node.value, ast.Name) else node.value.attr
+                    if owner in ("options", "request"):
+                        found.add(node.attr)
+            elif path.endswith("cmd_build.py") and isinstance(node, ast.Constant):
+                found.add(node.value)
+    return found
+
+
+def test_every_option_is_read_by_what_builds():
+    rows = [row for row in options.find("build").options if row.unavailable is None]
+    used = read_somewhere()
+    names = {cmd_build.OTHERS.get(row.name, row.name): row for row in rows}
+    assert [row.names[-1] for name, row in names.items() if name not in used] == []
+    assert "nope" not in used and "target" in used
