@@ -94,18 +94,18 @@ class Context:
         self.close()
 
 
-def open_context(where, outside, ignorefile=None, what="the build context"):
+def open_context(where, outside, ignorefile=None, what="the build context", keep_git_dir=False):
     """The Context for ``where``: a directory, an archive, ``-``, a URL, a git repository.
 
-    ``outside``: outside.Outside; ``ignorefile``: --ignorefile.  Raises the errors of
-    context.errors, http's, BadArchive, NoSpace.
+    ``outside``: outside.Outside; ``ignorefile``: --ignorefile; ``keep_git_dir``: leave .git
+    in a checkout (BUILDKIT_CONTEXT_KEEP_GIT_DIR).  Raises the errors of context.errors, http's, BadArchive, NoSpace.
     """
     kind = places.kind_of(where)
     if kind == places.GIT and "://" not in where and os.path.isdir(where):
         kind = places.LOCAL
     common = {"ignorefile": ignorefile, "what": what}
     if kind == places.GIT:
-        found = git.Checkout(outside, places.parse_git(where))
+        found = git.Checkout(outside, places.parse_git(where), keep_git_dir)
         return _owning(outside, found.path, found, places.without_secrets(where), common)
     if kind == places.URL:
         answer = fetch.Opened(outside, where)

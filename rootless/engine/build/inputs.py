@@ -5,8 +5,10 @@ import os
 from rootless.build.context import opening, places
 from rootless.build.context.outside import Outside
 from rootless.build.language import parse
+from rootless.engine.build import arguments
 from rootless.errors import RlError
 
+_KEEP_GIT_DIR = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
 _IMAGES = ("docker-image://", "container-image://", "oci-layout://")
 
 
@@ -33,7 +35,11 @@ class Inputs:
         self.named, self.trees, self.images = {}, {}, {}
         self.outside = Outside(engine.store, engine.config.environ, engine.program)
         try:
-            self.context = self._open(_place(options), "the build context", options.ignorefile)
+            values = arguments.given(options, engine.config.environ)
+            self.context = self._open(
+                _place(options), "the build context", options.ignorefile,
+                values.get(_KEEP_GIT_DIR) in ("1", "true"),
+            )  # fmt: skip
             self.document = self._documents(self.context)
             for text in () if only_file else options.build_context:
                 self._add(text)
@@ -41,8 +47,8 @@ class Inputs:
             self.close()
             raise
 
-    def _open(self, where, what, ignorefile=None):
-        opened = opening.open_context(where, self.outside, ignorefile, what)
+    def _open(self, where, what, ignorefile=None, keep_git_dir=False):
+        opened = opening.open_context(where, self.outside, ignorefile, what, keep_git_dir)
         self._opened.append(opened)
         return opened
 

@@ -75,6 +75,9 @@ def test_git(files_of, rl, tree, workdir):
     for words in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-qm", "x"]):
         subprocess.run([*run, *words], check=True, env={**os.environ, "HOME": workdir})
     assert files_of(f"file://{tree.path}#main:sub") == {"Containerfile": FILE}
+    kept = files_of("--build-arg", "BUILDKIT_CONTEXT_KEEP_GIT_DIR=1", f"file://{tree.path}#main",
+                    "-f", "sub/Containerfile")  # fmt: skip
+    assert ".git/HEAD" in kept and kept["sub/Containerfile"] == FILE
     rl.fails("build", f"file://{tree.path}#--upload-pack=x", says="no branch, tag or commit")
     rl.fails("build", f"file://{tree.path}#main:../..", says="leads upwards")
 
