@@ -27,6 +27,7 @@ import threading
 from rootless.errors import RlError
 from rootless.image.progress import Silent
 from rootless.image.trouble import Interrupted, full_disk
+from rootless.image.workers import Workers
 from rootless.model.oci import compression
 from rootless.model.reference import short_digest
 from rootless.store import codec
@@ -120,10 +121,7 @@ class _Round:
         self.jobs = jobs
         self.source = source
         self.progress = progress
-        self.queue = sorted(jobs, key=lambda job: job.size)
-        self.failure = None
-        self.lock = threading.Lock()
-        self.stop = threading.Event()
+        self.workers = Workers(sorted(jobs, key=lambda job: job.size), Cancelled)
 
     def run(self):
         try:
@@ -131,61 +129,21 @@ class _Round:
                 _load_codecs()
             for job in self.jobs:
                 job.unpack = self.store.layers.unpack(job.diff_id)
-            self._run_threads()
+            readers = [self.source.open()
+                       for _ in range(min(self.source.parallel, len(self.jobs)))]  # fmt: skip
+            self.workers.run(readers, self._begin, self._kill)
         finally:
             for job in self.jobs:
                 if job.unpack is not None:
                     job.unpack.close()
-        if self.failure is not None:
-            raise self.failure
 
-    def _run_threads(self):
-        count = min(self.source.parallel, len(self.jobs))
-        self.readers = [self.source.open() for _ in range(count)]
-        threads = [
-            threading.Thread(target=self._work, args=(reader,), daemon=True)
-            for reader in self.readers
-        ]
-        try:
-            if count == 1:
-                self._work(self.readers[0])
-                return
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-        finally:
-            # Only Ctrl-C leaves a thread alive here: its read is cut short, its child ended.
-            self.stop.set()
-            for reader in self.readers:
-                reader.abort()
-            for job in self.jobs:
-                job.unpack.kill()
-            for thread in threads:
-                if thread.ident is not None:
-                    thread.join()
+    def _kill(self):
+        for job in self.jobs:
+            job.unpack.kill()
 
-    def _work(self, reader):
+    def _begin(self, reader):
         buffer = memoryview(bytearray(BUFFER))
-        try:
-            while (job := self._next()) is not None:
-                self._get(job, reader, buffer)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            with self.lock:
-                # The first failure is the cause; the others follow from it.
-                if self.failure is None:
-                    self.failure = error
-            self.stop.set()
-        finally:
-            reader.close()
-
-    def _next(self):
-        with self.lock:
-            if self.stop.is_set() or not self.queue:
-                return None
-            return self.queue.pop()
+        return lambda job: self._get(job, reader, buffer)
 
     def _get(self, job, reader, buffer):
         """Fetch and unpack one layer."""
@@ -212,7 +170,7 @@ class _Round:
             return
         with open(file, "rb", 0) as body:
             while count := body.readinto(buffer):
-                self._check()
+                self.workers.check()
                 self._feed(job, buffer[:count])
 
     def _feed(self, job, piece):
@@ -223,23 +181,19 @@ class _Round:
     def _download(self, job, reader, writer, buffer):
         _download(
             job.layer, reader, writer, lambda body: self._copy(job, body, writer, buffer),
-            self._check,
+            self.workers.check,
         )  # fmt: skip
 
     def _copy(self, job, body, writer, buffer):
         """Body to blob and unpacker.  What the unpacker has already comes again where a
         registry can't go on in the middle."""
         while count := body.readinto(buffer):
-            self._check()
+            self.workers.check()
             piece = buffer[:count]
             begin = writer.offset
             writer.write(piece)
             if writer.offset > job.fed:
                 self._feed(job, piece[max(0, job.fed - begin) :])
-
-    def _check(self):
-        if self.stop.is_set():
-            raise Cancelled()
 
 
 def _download(layer, reader, writer, copy, check):

@@ -7,7 +7,6 @@ keeps its digest.
 """
 
 import hashlib
-import threading
 
 from rootless.errors import RlError
 from rootless.image import manifests, repack
@@ -16,6 +15,7 @@ from rootless.image.progress import Silent
 from rootless.image.pull import Connection
 from rootless.image.registry import http
 from rootless.image.registry.upload import Source, Target
+from rootless.image.workers import Workers
 from rootless.model import oci, reference
 from rootless.model.reference import short_digest
 from rootless.store.blobs import NoBlob
@@ -112,9 +112,6 @@ class _Push:
         self.packing = packing
         self.progress = progress or Silent()
         self.shared = Shared(self.progress)
-        self.lock = threading.Lock()
-        self.stop = threading.Event()
-        self.failure = None
         self.packed = {}  # digest of a layer → its descriptor after compressing it anew
         self.supply = None
         self.origins = ()
@@ -134,13 +131,16 @@ class _Push:
             for layer in manifest.layers
         }
         media_type = self._media_type(manifest, codecs)
-        self.queue = self._jobs(manifest, pairs, codecs, media_type)
-        self.elsewhere = self._elsewhere()
+        jobs = self._jobs(manifest, pairs, codecs, media_type)
+        self.workers = Workers(jobs, Cancelled)
+        self.elsewhere = self._elsewhere(jobs)
         # The first question finds out about TLS and the login, before threads do so at once.
         asked = manifest.config["digest"]
         there = self._repository(self.connection.session).has(asked)
         self.known = {asked: there}
-        self._run_threads()
+        sessions = [http.Session(self.connection.trust)
+                    for _ in range(min(PARALLEL, len(self.workers.queue)))]  # fmt: skip
+        self.workers.run(sessions, self._begin)
         layers = [self.packed.get(layer["digest"], layer) for layer in manifest.layers]
         data = manifests.convert(manifest, data, media_type, layers if self.packed else None)
         return self._finish(data, media_type)
@@ -168,12 +168,12 @@ class _Push:
             found.setdefault(digest, _Job(layer, "blob", diff_id, codecs[digest]))
         return sorted(found.values(), key=lambda job: job.part["size"])
 
-    def _elsewhere(self):
+    def _elsewhere(self, jobs):
         """{digest: repositories of the same registry that may have the blob}."""
         found = {}
         every = [*self.store.images.list()]
         if self.origins:
-            blobs = [job.part["digest"] for job in self.queue]
+            blobs = [job.part["digest"] for job in jobs]
             every.append({"names": map(str, self.origins), "blobs": blobs,
                           "config": self.record["config"]})  # fmt: skip
         for record in every:
@@ -211,52 +211,9 @@ class _Push:
 
     # -- threads --
 
-    def _run_threads(self):
-        trust = self.connection.trust
-        sessions = [http.Session(trust) for _ in range(min(PARALLEL, len(self.queue)))]
-        threads = [
-            threading.Thread(target=self._work, args=(session,), daemon=True)
-            for session in sessions
-        ]
-        try:
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-        finally:
-            # Only Ctrl-C leaves a thread alive here: what it sends is cut short.
-            self.stop.set()
-            for session in sessions:
-                session.abort()
-            for thread in threads:
-                if thread.ident is not None:
-                    thread.join()
-        if self.failure is not None:
-            raise self.failure
-
-    def _work(self, session):
+    def _begin(self, session):
         target = self._repository(session)
-        try:
-            while (job := self._next()) is not None:
-                self._bring(job, target)
-        except BaseException as error:
-            with self.lock:
-                # The first failure is the cause; the others follow from it.
-                if self.failure is None:
-                    self.failure = error
-            self.stop.set()
-        finally:
-            session.close()
-
-    def _next(self):
-        with self.lock:
-            if self.stop.is_set() or not self.queue:
-                return None
-            return self.queue.pop()
-
-    def _check(self):
-        if self.stop.is_set():
-            raise Cancelled()
+        return lambda job: self._bring(job, target)
 
     def _bring(self, job, target):
         """Have one blob in the repository."""
@@ -277,7 +234,8 @@ class _Push:
             return
         self._have(job, key)
         try:
-            source = Source(path, size, lambda n: self.shared.advance(key, n), self._check)
+            source = Source(path, size, lambda n: self.shared.advance(key, n),
+                            self.workers.check)
         except FileNotFoundError:
             raise NoBlob(digest=digest) from None
         with source:
@@ -287,16 +245,16 @@ class _Push:
     def _have(self, job, key):
         """Get a blob that isn't here, if there is a way to."""
         if self.supply is not None and not self.store.blobs.has(job.part["digest"]):
-            self.supply(job.part, lambda n: self.shared.advance(key, n), self._check)
+            self.supply(job.part, lambda n: self.shared.advance(key, n), self.workers.check)
 
     def _repack(self, job):
         key = job.part["digest"]
         self.shared.start(key, f"Compressing blob {short_digest(key)}", job.part["size"])
         part, path = repack.repack(
             self.store, self.workdir, job.part, job.diff_id, job.codec, self.packing.level,
-            lambda count: self.shared.advance(key, count), self._check,
+            lambda count: self.shared.advance(key, count), self.workers.check,
         )  # fmt: skip
-        with self.lock:
+        with self.workers.lock:
             self.packed[key] = part
         job.label = f"Copying blob {short_digest(part['digest'])}"
         return part, path

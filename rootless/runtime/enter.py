@@ -229,10 +229,8 @@ def _join(entry, pidfd):
                 os._exit(125)
         os.close(entry.status)
         _stay(entry, pid, null)
-    except RlError as error:
-        init.fail(entry.status, "exec", error.message, error.exit_code, hint=error.advice)
-    except OSError as error:
-        init.fail(entry.status, "exec", f"exec: {error.strerror}", 125, error.errno)
+    except BaseException as error:
+        init.failed(entry.status, "exec", error)
 
 
 def _stay(entry, pid, null):
@@ -311,12 +309,8 @@ def _become(entry):
             init.take_own_null()
         late = init.enter_directory(entry.process["cwd"] or "/", user, make=False)
         init.execute(entry.process, user, entry, late)
-    except RlError as error:
-        init.fail(entry.status, entry.step, error.message, error.exit_code, hint=error.advice)
-    except OSError as error:
-        init.fail(entry.status, entry.step, f"{entry.step}: {error.strerror}", 125, error.errno)
     except BaseException as error:
-        init.fail(entry.status, entry.step, init.defect(error), 125)
+        init.failed(entry.status, entry.step, error)
 
 
 def _set_stdio(stdio):

@@ -136,13 +136,8 @@ def main(job):
         if job.watched:
             _be_watched(job)
         execute(stage.process, user, job, late)
-    except RlError as error:
-        fail(job.status, job.step, error.message, error.exit_code, hint=error.advice)
-    except OSError as error:
-        where = f": {os.fsdecode(error.filename)}" if error.filename else ""
-        fail(job.status, job.step, f"{job.step}: {error.strerror}{where}", 125, error.errno)
     except BaseException as error:
-        fail(job.status, job.step, defect(error), 125)
+        failed(job.status, job.step, error)
 
 
 def _be_watched(job):
@@ -180,6 +175,16 @@ def fail(status, step, text, code, number=0, hint=None):
         said["hint"] = hint[:500]
     os.write(status, jsontext.dumps(said).encode())
     os._exit(code)
+
+
+def failed(status, step, error):
+    """Tell on the status pipe what was raised in ``step``, and leave."""
+    if isinstance(error, RlError):
+        fail(status, step, error.message, error.exit_code, hint=error.advice)
+    if isinstance(error, OSError):
+        where = f": {os.fsdecode(error.filename)}" if error.filename else ""
+        fail(status, step, f"{step}: {error.strerror}{where}", 125, error.errno)
+    fail(status, step, defect(error), 125)
 
 
 def _mount_console(stage, job):

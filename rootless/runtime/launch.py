@@ -381,12 +381,8 @@ def _stage(job):
                 os._exit(125)
         _tell_init(job, pid, flags)
         os._exit(0)
-    except RlError as error:
-        init.fail(job.status, job.step, error.message, error.exit_code, hint=error.advice)
-    except OSError as error:
-        init.fail(job.status, job.step, f"{job.step}: {error.strerror}", 125, error.errno)
     except BaseException as error:
-        init.fail(job.status, job.step, init.defect(error), 125)
+        init.failed(job.status, job.step, error)
 
 
 def _tell_init(job, pid, flags):
