@@ -65,8 +65,8 @@ def check(engine, options):
     with inputs.Inputs(engine, options, only_file=True) as opened:
         document = opened.document
         file = instructions.read(document)
-        return [f"{document.source.name}:{one.line}: {one.rule}: {one.text}"
-                for one in lint.check(document, file)]  # fmt: skip
+        found = lint.check(document, file, ignore=opened.context.ignore)
+        return [str(warning) for warning in found]
 
 
 class Build:
