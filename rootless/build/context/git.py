@@ -70,7 +70,8 @@ class Checkout:
         os.mkdir("tree", 0o700, dir_fd=self.work.descriptor)
         self.top = f"{self.work.path}/tree"
         self._git("prepare", "init", "--quiet", "--template=", ".")
-        self._git("prepare", "config", "remote.origin.url", self.where.remote)
+        # Without the password: .git may be kept, and end in an image.
+        self._git("prepare", "config", "remote.origin.url", self.where.public)
         commit = self._fetch_ref(self.where.ref or "HEAD")
         if checksum is not None and not commit.startswith(checksum):
             raise WrongCommit(url=self.where.shown, found=commit, wanted=checksum)
@@ -112,7 +113,7 @@ class Checkout:
 
     def _git(self, what, *words, submodules=False):
         """What git prints (str); GitFailed with what it says."""
-        settings = list(_QUIET)
+        settings = [*_QUIET, *self.where.login]
         allowed = self.where.is_file and not submodules
         settings.append(("protocol.file.allow", "always" if allowed else "never"))
         environ = self.outside.environment()

@@ -98,7 +98,8 @@ def open_context(where, outside, ignorefile=None, what="the build context", keep
     """The Context for ``where``: a directory, an archive, ``-``, a URL, a git repository.
 
     ``outside``: outside.Outside; ``ignorefile``: --ignorefile; ``keep_git_dir``: leave .git
-    in a checkout (BUILDKIT_CONTEXT_KEEP_GIT_DIR).  Raises the errors of context.errors, http's, BadArchive, NoSpace.
+    in a checkout (BUILDKIT_CONTEXT_KEEP_GIT_DIR).  Raises the errors of context.errors,
+    http's, BadArchive, NoSpace.
     """
     kind = places.kind_of(where)
     if kind == places.GIT and "://" not in where and os.path.isdir(where):

@@ -36,6 +36,20 @@ class GitRef:
         return self.remote.startswith("file://")
 
     @property
+    def public(self):
+        """The address without user and password, if they are for a web server."""
+        return self.shown if self.remote.startswith(("http://", "https://")) else self.remote
+
+    @property
+    def login(self):
+        """git's settings that put user and password back in, for that server alone."""
+        if self.public == self.remote:
+            return ()
+        secret, public = urlsplit(self.remote), urlsplit(self.public)
+        start = f"{secret.scheme}://{secret.netloc}/"
+        return ((f"url.{start}.insteadOf", f"{public.scheme}://{public.netloc}/"),)
+
+    @property
     def shown(self):
         """The address without what may be a secret."""
         return without_secrets(self.remote)

@@ -177,7 +177,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.asked.append((self.path, dict(self.headers)))
-        status, headers, body = self.pages.get(self.path, (404, {}, b""))
+        found = self.pages.get(self.path) or self.pages.get(self.path.partition("?")[0])
+        status, headers, body = found or (404, {}, b"")
         self.send_response(status)
         headers = {"Content-Length": str(len(body)), **headers}
         for name, value in headers.items():
@@ -417,6 +418,28 @@ def test_a_submodule_cannot_be_a_directory_of_this_machine(world, repository, wo
         opening.open_context(repository.url, world)
     with opening.open_context(f"{repository.url}?submodules=0", world) as context:
         assert os.listdir(f"{context.path}/module") == []
+
+
+def test_git_over_http_with_a_password(world, repository, site):
+    """A server that only has files: no shallow fetch is possible, and it wants a password."""
+    repository.git("repack", "-adq")
+    repository.git("update-server-info")
+    top = f"{repository.path}/.git"
+    for at, _, names in os.walk(top):
+        for name in names:
+            with open(f"{at}/{name}", "rb") as file:
+                site.page(f"/x.git{at.removeprefix(top)}/{name}", file.read())
+    where = f"http://user:secret@{site.host}/x.git?keep-git-dir=1#v1"
+    with opening.open_context(where, world) as context:
+        assert names_in(context) == [".git", "Containerfile", "one"]
+        for at, _, names in os.walk(f"{context.path}/.git"):
+            for name in names:
+                with open(f"{at}/{name}", "rb") as file:
+                    assert b"secret" not in file.read()
+    assert "/x.git/info/refs?service=git-upload-pack" in [path for path, _ in site.asked]
+    with pytest.raises(wrong.GitFailed) as caught:
+        opening.open_context(f"http://user:secret@{site.host}/y.git", world)
+    assert "secret" not in caught.value.message + caught.value.advice
 
 
 def test_without_git(world, repository):

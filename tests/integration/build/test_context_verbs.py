@@ -39,12 +39,12 @@ def files_of(rl, workdir):
 
     def build(*words, **how):
         rl.ok("build", "-q", "-o", f"type=tar,dest={workdir}/out.tar", *words, **how)
+        found = {}
         with tarfile.open(f"{workdir}/out.tar") as archive:
-            return {
-                member.name.strip("/"): archive.extractfile(member).read().decode()
-                if member.isreg() else None
-                for member in archive
-            }  # fmt: skip
+            for member in archive:
+                data = archive.extractfile(member).read() if member.isreg() else None
+                found[member.name.strip("/")] = data and data.decode("utf-8", "replace")
+        return found
 
     return build
 

@@ -93,6 +93,17 @@ def test_hostile_addresses(where):
         places.parse_git(where)
 
 
+def test_a_password_is_a_setting_for_its_server_alone():
+    found = places.parse_git("https://u:p@h.example:8443/x.git#main")
+    assert found.public == found.shown == "https://h.example:8443/x.git"
+    assert found.login == (
+        ("url.https://u:p@h.example:8443/.insteadOf", "https://h.example:8443/"),
+    )
+    for where in ("https://h.example/x.git", "ssh://git@h.example/x", "git@h.example:x"):
+        found = places.parse_git(where)
+        assert found.public == found.remote and found.login == ()
+
+
 def test_secrets_are_not_shown():
     assert places.without_secrets("https://u:p@h.example/x?y") == "https://h.example/x?y"
     assert places.without_secrets("git@h.example:x") == "git@h.example:x"
