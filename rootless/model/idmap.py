@@ -125,3 +125,21 @@ def shift(container, store):
     """
     pieces = relative(container, store)
     return () if all(a == b for a, b, _ in pieces) else pieces
+
+
+def widest(ranges, most):
+    """The ids inside, as "FIRST LAST", whose ids outside have as many mapped ones as possible
+    between them: the kernel compares the latter.  None of them is above ``most``.
+    """
+    best, size = None, 0
+    ends = [(r.inside + n, r.outside + n) for r in ranges if r.inside <= most
+            for n in (0, min(r.count - 1, most - r.inside))]  # fmt: skip
+    for low, first in ends:
+        for high, last in ends:
+            if low > high or first > last:
+                continue
+            covered = sum(max(0, min(last, r.outside + r.count - 1) - max(first, r.outside) + 1)
+                          for r in ranges)  # fmt: skip
+            if covered > size:
+                best, size = f"{low} {high}", covered
+    return best

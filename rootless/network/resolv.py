@@ -2,11 +2,14 @@
 
 Servers on the host's loopback, and ones with a zone of one of the host's interfaces, mean
 nothing inside a private network: the servers that systemd-resolved itself asks stand in
-for them, or else the network helper's forwarder.  No resolver is ever invented.
+for them.  The network helper's forwarder comes first: slirp4netns asks whomever the host's
+file names at the time, also after the machine has moved to another network.  No resolver
+is ever invented.
 """
 
 HOST_FILE = "/etc/resolv.conf"
 UPSTREAM_FILE = "/run/systemd/resolve/resolv.conf"
+_MOST_SERVERS = 3  # MAXNS of resolv.conf(5)
 
 
 def parse(text):
@@ -54,11 +57,9 @@ def make(host_text, dns, *, shared=False, upstream="", forwarder=None, ipv6=True
     if dns["servers"]:
         servers = dns["servers"]
     elif not shared:
-        servers = (
-            reachable(servers, ipv6)
-            or reachable(parse(upstream)[0], ipv6)
-            or ([forwarder] if forwarder else [])
-        )
+        servers = reachable(servers, ipv6) or reachable(parse(upstream)[0], ipv6)
+        if forwarder:
+            servers = [forwarder, *servers][:_MOST_SERVERS]
     if dns["search"]:
         search = [domain for domain in dns["search"] if domain != "."]
     options = dns["options"] or options
@@ -70,8 +71,11 @@ def make(host_text, dns, *, shared=False, upstream="", forwarder=None, ipv6=True
 
 
 def needs_forwarder(host_text, dns, upstream="", ipv6=True):
-    """Whether a private network gets no server without the helper's forwarder."""
+    """Whether a private network uses the helper's forwarder: if it gets no server otherwise,
+    or the host has one that the forwarder knows (its first, if that is an IPv4 address)."""
     if dns["servers"] is None or dns["servers"]:
         return False
-    found = reachable(parse(host_text)[0], ipv6) or reachable(parse(upstream)[0], ipv6)
-    return not found
+    servers = parse(host_text)[0]
+    if servers and ":" not in servers[0]:
+        return True
+    return not (reachable(servers, ipv6) or reachable(parse(upstream)[0], ipv6))

@@ -26,21 +26,22 @@ class _Own:
 
     @staticmethod
     def spawn(argv, descriptors, environ):
-        return process.spawn(argv, descriptors, environ)
+        # A group of its own: whatever it has started is ended with it.
+        return process.spawn(argv, descriptors, environ, group=0)
 
     @staticmethod
     def serves(ready):
         pass
 
 
-def start(plan, *, pid, run_dir, netns_fd=None, runner=_Own):
+def start(plan, *, pid, run_dir, netns_fd=None, runner=_Own, patience=PATIENCE):
     """Connect the network namespace of ``pid``; returns {"pid", "rung", "failed"}.
 
     ``plan`` is of ``plan.make_plan``.  ``pid`` of the result is the helper's, None where the
     plan has no rung; ``failed`` lists [rung, reason] of those that were tried before.
     ``run_dir`` gets the helper's log; ``runner`` starts the helper if that is to be another
-    process's child (bridge.holder.Holder).  Raises NetworkError within ten seconds; nothing that
-    was started stays then.
+    process's child (bridge.holder.Holder); ``patience`` are seconds for all rungs.  Raises
+    NetworkError within ten seconds; nothing that was started stays then.
     """
     if not plan["rungs"]:
         return {"pid": None, "rung": "none", "failed": []}
@@ -48,7 +49,7 @@ def start(plan, *, pid, run_dir, netns_fd=None, runner=_Own):
     try:
         if netns_fd is None:
             netns_fd = opened = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        patience = PATIENCE / len(plan["rungs"])
+        patience /= len(plan["rungs"])
         failed = []
         for rung in plan["rungs"]:
             known = _children()
@@ -131,7 +132,8 @@ def _wait(rung, ready, patience, log_fd):
     if not os.read(ready, 64):
         said = os.pread(log_fd, 2000, 0).decode("utf-8", "replace").split("\n")
         said = [line.strip() for line in said if line.strip()]
-        reason = said[-1] if said else "it ended and said nothing"
+        told = [line for line in said if "option" in line and ": " in line]  # before its usage
+        reason = (told or said[-1:] or ["it ended and said nothing"])[0]
         raise NetworkError(f"{rung['name']} failed: {reason}")
 
 
@@ -161,8 +163,12 @@ def _children():
 def _end(pids):
     """Kill and reap."""
     for pid in pids:
+        for kill in (os.killpg, os.kill):
+            try:
+                kill(pid, 9)
+            except (ProcessLookupError, PermissionError):
+                pass
         try:
-            os.kill(pid, 9)
             os.waitpid(pid, 0)
-        except (ProcessLookupError, ChildProcessError):
+        except ChildProcessError:
             pass

@@ -10,6 +10,7 @@ _IPC_SYSCTLS = frozenset(
     for name in "msgmax msgmnb msgmni sem shmall shmmax shmmni shm_rmid_forced".split()
 )
 PING = "net.ipv4.ping_group_range"
+_MOST_PING = (1 << 31) - 1  # the largest group that this parameter takes
 
 
 class TwoContainers(RlError):
@@ -120,7 +121,7 @@ class Namespaces:
         found, soft = {}, []
         ids = self.space["ids"]
         if self.private("network") and ids and idmap.to_outside(ids.gids, 0) is not None:
-            found[PING] = "0 0"  # ping without CAP_NET_RAW, for every group of the container
+            found[PING] = idmap.widest(ids.gids, _MOST_PING)  # ping without CAP_NET_RAW, for all
             soft.append(PING)
         for entry in request.options.get("sysctl") or ():
             key, equals, value = entry.partition("=")

@@ -49,7 +49,10 @@ def test_the_forwarder_stands_in_for_a_local_resolver():
     text = resolv.make("nameserver ::1\n", NOTHING, forwarder="10.0.2.3")
     assert text == "nameserver 10.0.2.3\n"
     assert resolv.needs_forwarder("nameserver ::1\n", NOTHING)
-    assert not resolv.needs_forwarder(HOST, NOTHING)
+    assert resolv.needs_forwarder(HOST, NOTHING)
+    assert not resolv.needs_forwarder("nameserver 2001:db8::53\n", NOTHING)
+    text = resolv.make("nameserver 192.0.2.1\n", NOTHING, forwarder="10.0.2.3")
+    assert resolv.parse(text)[0] == ["10.0.2.3", "192.0.2.1"]
     assert not resolv.needs_forwarder("", dict(NOTHING, servers=["192.0.2.1"]))
 
 

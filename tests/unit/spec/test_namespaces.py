@@ -102,9 +102,25 @@ def test_bad_hostname(name):
 # --- sysctl --------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "ranges, found",
+    [
+        ([(0, 1000, 1)], "0 0"),
+        ([(0, 1000, 1), (1, 100000, 65536)], "0 65536"),
+        ([(0, 200000, 1), (1, 100000, 65536)], "1 65536"),
+        ([(0, 0, 1 << 32)], "0 2147483647"),
+        ([(1000, 1000, 1)], "1000 1000"),
+        ([], None),
+    ],
+)
+def test_the_groups_that_may_ping(ranges, found):
+    ranges = [idmap.Range(*one) for one in ranges]
+    assert idmap.widest(ranges, (1 << 31) - 1) == found
+
+
 def test_ping():
     spec = make()
-    assert spec["linux"]["sysctl"] == {PING: "0 0"} and spec["rl"]["softSysctl"] == [PING]
+    assert spec["linux"]["sysctl"] == {PING: "0 65536"} and spec["rl"]["softSysctl"] == [PING]
     assert make(network="host")["linux"]["sysctl"] == {}
     assert make(network="container:x")["linux"]["sysctl"] == {}
     spec = make(sysctl=f"{PING}=0 5")
