@@ -29,6 +29,7 @@ from rootless.store.tarwrite import TarWriter
 
 PIECE = 1 << 20
 _AHEAD = 8
+_EAGER = 8 << 20
 _SECOND = 1_000_000_000
 
 
@@ -125,11 +126,17 @@ class _Sink:
         self.queue.put(data)
 
     def _run(self):
+        waiting = 0
         while (data := self.queue.get()) is not None:
             try:
                 if self.error is None:
                     self.hasher.update(data)
                     files.write_all(self.blob, data)
+                    waiting += len(data)
+                    if waiting >= _EAGER:
+                        # It has to be on disk before it gets its name: begin now.
+                        files.start_writeback(self.blob)
+                        waiting = 0
             except BaseException as error:
                 self.error = error
             self.room.release()

@@ -111,7 +111,7 @@ def extract(part, scratch):
     stacked.what = "the archive"
     stacked.levels.append(merged.Level(tree, facts))
     top = stacked.root()
-    items = select.below(stacked, top, None)
+    items = select.below(stacked, top)
     selection = select.Selection(
         stacked, b"", items, devices=select.devices(stacked, top, items)
     )  # fmt: skip

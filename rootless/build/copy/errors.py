@@ -26,7 +26,7 @@ class NoDirectory(CopyError):
 
 
 class NoName(CopyError):
-    """what is fetched has no name to be copied under to {0!r}"""
+    """there is no name to copy it under to {0!r}"""
 
     hint = "write the whole destination: {0}NAME"
 

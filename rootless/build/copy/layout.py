@@ -147,7 +147,7 @@ class Layout:
         """
         path = self.follow(dest)
         if into or self.is_directory(path):
-            if not base:
+            if base in (b"", b".", b"..") or b"/" in base:
                 raise NoName(os.fsdecode(dest).rstrip("/") + "/")
             path = merged.join(path, base)
         self.directory(path.rpartition(b"/")[0])

@@ -81,7 +81,7 @@ def from_tree(opened, pattern, exclude, parents):
         if place is None:
             raise _dangling(opened, path)
         base = path.rpartition(b"/")[2]
-        if selection := _selection(opened, base, place, exclude, base):
+        if selection := _selection(opened, base, place, exclude, base, ""):
             found.append(selection)
     return found
 
@@ -113,7 +113,8 @@ def _with_parents(opened, pattern, exclude):
             for step in steps[1:-1]:
                 here = merged.join(here, step.path.rpartition(b"/")[2])
                 above.append((here, step))
-            selection = _selection(opened, path, steps[-1], exclude, path)
+            before = os.fsdecode(path) + "/" if path else ""
+            selection = _selection(opened, path, steps[-1], exclude, path, before)
             if selection:
                 selection.above, selection.remade = above, True
                 found.append(selection)
@@ -191,27 +192,31 @@ def _descend(opened, place, path, tests, found):
 # --- what is below a path ------------------------------------------------------------------
 
 
-def _selection(opened, base, place, exclude, alone):
-    """The Selection of what is at ``place``; None if it is a file that is excluded."""
+def _selection(opened, base, place, exclude, alone, before):
+    """The Selection of what is at ``place``; None if it is a file that is excluded.
+
+    --exclude sees a file as ``alone``, and what is in a directory with ``before`` in front:
+    patterns begin at the path that is copied or, with --parents, at the pivot.
+    """
     if not place.is_directory:
         if place.kind in _REFUSED:
             raise NoSuchKind(os.fsdecode(place.path), opened.what, _REFUSED[place.kind])
         if exclude is not None and exclude.ignored(os.fsdecode(alone), False):
             return None
         return Selection(opened, base, [Item(b"", place)])
-    items = below(opened, place, exclude)
+    items = below(opened, place, exclude, before)
     return Selection(opened, base, items, devices=devices(opened, place, items))
 
 
-def below(opened, top, exclude):
-    """The Items of the directory ``top`` and all below it, parents first."""
+def below(opened, top, exclude=None, before=""):
+    """The Items of the directory ``top`` and all below it, parents first; see _selection."""
     items = [Item(b"", top)]
     waiting = _reversed(opened.children(top), b"")
     optional = False
     while waiting:
         name, place = waiting.pop()
         if exclude is not None:
-            text = os.fsdecode(name)
+            text = before + os.fsdecode(name)
             optional = exclude.ignored(text, place.is_directory)
             if optional and not (place.is_directory and exclude.may_contain(text)):
                 continue

@@ -24,6 +24,9 @@ def test_heredocs(store, copy):
                 times=plan.Times(created=OLD))  # fmt: skip
     assert made.files["etc/conf.d/one"] == (8, 0o644, (0, 0), 2, OLD, b"1\n")
     assert made.content("etc/conf.d/two") == b""
+    for name in ("..", ".", "", "a/b"):
+        with pytest.raises(errors.NoName):
+            copy(sources.Inline(name, b"x"), dest="/d/")
     made = copy(sources.Inline("name", b"x"), dest="/run.sh", mode="755", owner="3:4")
     assert made.mode("run.sh") == 0o755 and made.owner("run.sh") == (3, 4)
 

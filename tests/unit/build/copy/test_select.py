@@ -158,6 +158,8 @@ def test_parents(context):
     assert selected(context, "*/./b", parents=True)[0] == ("b", ["", "2.txt", "3.md"])
     with pytest.raises(NotFound):
         selected(context, "x/./missing", parents=True)
+    assert selected(context, "x/./b", parents=True, exclude=["b/*.md"]) == [("b", ["", "2.txt"])]
+    assert selected(context, "x/./*/*", parents=True, exclude=["b", "a/1.txt"]) == []
 
 
 def test_sockets_are_left_out_devices_refused_fifos_kept(context):
