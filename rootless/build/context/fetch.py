@@ -6,6 +6,7 @@ redirects to anything but http(s), or from https to http, are refused (registry.
 
 import hashlib
 import os
+import time
 from base64 import b64encode
 from email.utils import parsedate_to_datetime
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -42,6 +43,8 @@ class Opened:
     def _send(self, outside, url):
         address, authorization = _credentials(url)
         for attempt in range(outside.attempts):
+            if attempt:
+                time.sleep(outside.delay * 2 ** (attempt - 1))
             try:
                 response = self.session.send("GET", address, authorization=authorization)
             except Interrupted as error:
@@ -53,7 +56,7 @@ class Opened:
                 return response
             why = f"the server answers with status {response.status}"
             response.close()
-            if response.status < 500 or attempt + 1 == outside.attempts:
+            if response.status < 500:
                 break
         raise DownloadFailed(url=self.shown, why=why)
 

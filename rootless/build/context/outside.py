@@ -15,16 +15,18 @@ _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 class Outside:
     """``store``: where temporary files go; ``environ``: the caller's environment;
     ``program``: function name → absolute path or None; ``stdin``: descriptor for ``-``;
-    ``trust``: http.Trust, by default one of ``environ``; ``attempts``: how often to try.
+    ``trust``: http.Trust, by default one of ``environ``; ``attempts``: how often to try;
+    ``delay``: seconds before the second try, twice as long before each further one.
     """
 
-    def __init__(self, store, environ, program, stdin=0, trust=None, attempts=3):
+    def __init__(self, store, environ, program, stdin=0, trust=None, attempts=4, delay=1.0):
         self.store = store
         self.environ = environ
         self.program = program
         self.stdin = stdin
         self.trust = trust or http.Trust(environ)
         self.attempts = attempts
+        self.delay = delay
 
     def environment(self):
         """The environment for git (a dict)."""

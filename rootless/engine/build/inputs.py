@@ -33,7 +33,11 @@ class Inputs:
         self.options = options
         self._opened = []
         self.named, self.trees, self.images = {}, {}, {}
-        self.outside = Outside(engine.store, engine.config.environ, engine.program)
+        self.outside = Outside(
+            engine.store, engine.config.environ, engine.program,
+            attempts=1 + (3 if options.retry is None else options.retry),
+            delay=1.0 if options.retry_delay is None else options.retry_delay,
+        )  # fmt: skip
         try:
             values = arguments.given(options, engine.config.environ)
             self.context = self._open(

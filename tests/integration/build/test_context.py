@@ -43,7 +43,7 @@ def world(store, workdir):
     """The Outside of a build, with a home directory of its own."""
     os.mkdir(f"{workdir}/home")
     environ = {"HOME": f"{workdir}/home", "PATH": os.environ["PATH"]}
-    return outside.Outside(store, environ, tools.find, attempts=2)
+    return outside.Outside(store, environ, tools.find, attempts=2, delay=0)
 
 
 @pytest.fixture
