@@ -37,7 +37,8 @@ def members(group):
     every = {*offered(), *table.ALIASES}
     return sorted(
         name for name in every
-        if name.startswith(f"{group} ") and name.split()[1] not in _TWICE
+        if name.startswith(f"{group} ")
+        and not (name in table.ALIASES and name.split()[1] in _TWICE)
         and is_built(table.find(name))
     )  # fmt: skip
 

@@ -100,6 +100,8 @@ CASES = [
     ("rl --log-level ", {"debug", "info"}, {"run"}),
     ("rl completion ", {"bash", "fish"}, set()),
     ("rl load --input f", {"file.tar"}, {"web"}),
+    ("rl build --pull a", set(), {"always"}),
+    ("rl manifest ", {"create", "push", "remove", "rm"}, {"build"}),
 ]
 
 
@@ -113,6 +115,7 @@ def test_what_is_offered(installed, shell, line, offered, not_offered):
 
 def test_bash_completes_the_value_behind_an_equals_sign(installed):
     assert bash(installed, "rl run --pull=al") == {"always"}
+    assert bash(installed, "rl build --pull=ne") == {"never", "newer"}
 
 
 ZSH = """PS1='READY> '; cd {place}/here; fpath=({place}/zsh $fpath)
@@ -179,6 +182,8 @@ def test_zsh(installed):
         "rl run --pidf": "rl run --pidfile=",
         "rl run --rm --pull=alw": "rl run --rm --pull=always ",
         "rl load -i fil": "rl load -i file.tar ",
+        "rl build --pull=alw": "rl build --pull=always ",
+        "rl build --pull fol": "rl build --pull folder/",
     }
     shown = zsh(installed, cases)
     assert shown == list(cases.values())

@@ -221,3 +221,18 @@ def test_unavailable_options_are_for_no_reader():
                 continue
             typed = [row.names[-1], "1"] if row.kind == VALUE else [row.names[-1]]
             assert both([*name.split(), *typed, "x"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("words", "policy", "args"),
+    [
+        (("--pull", "x"), "true", ("x",)),
+        (("--pull=never", "x"), "never", ("x",)),
+        (("x", "--pull"), "true", ("x",)),
+        (("-q", "--pull", "-t", "a", "x"), "true", ("x",)),
+    ],
+)
+def test_an_option_whose_value_may_be_left_out(words, policy, args):
+    quick, careful = both(["build", *words])
+    assert quick == careful and quick is not None
+    assert quick[1].pull == policy and quick[1].args == args
