@@ -14,6 +14,7 @@ from conformance.case import (
     file,
     link,
 )
+from support import oci
 
 
 def archive(compress=bytes):
@@ -60,6 +61,7 @@ TREE = {
     "[x]": "bracket",
     "é": "accent",
 }
+SERVED = {"served.txt": b"served\n", "served.tar": archive()}
 
 CASES = [
     Case("copy-file", """
@@ -107,6 +109,29 @@ COPY d/*.o /objects/
 COPY d/*/*.txt /deeper/
 COPY ?.txt /one-letter
 COPY [ab] /a-or-b/
+""", TREE),
+    Case("copy-wildcard-directories", """
+FROM base
+COPY d/[oste]* /flat/
+COPY d/e* d/s* /two/
+WORKDIR /work
+COPY d* ./
+""", TREE),
+    Case("copy-hard-links", """
+FROM scratch
+COPY h /h
+COPY h/one h/two /apart/
+""", {"h/one": "same", "h/two": ("hard", "h/one", None)}),
+    Case("copy-modes", """
+FROM scratch
+COPY m /m
+COPY m/none m/all /x/
+""", {"m/none": ("file", "n", 0o400), "m/all": ("file", "a", 0o777), "m/d": ("dir", None, 0o555),
+      "m/sticky": ("dir", None, 0o1777)}),
+    Case("copy-several-into-root", """
+FROM base
+COPY a b.txt d/one.txt /
+COPY d d/sub /
 """, TREE),
     Case("copy-escaped-wildcard", """
 FROM scratch
@@ -282,6 +307,20 @@ ADD d /d/
 ADD --chown=3:4 --chmod=700 a /owned
 ADD *.txt /text/
 """, TREE),
+    Case("add-url", """
+FROM scratch
+ADD @URL@/served.txt /renamed
+ADD @URL@/served.txt @URL@/served.tar /dir/
+ADD --chown=3:4 @URL@/served.txt /owned
+ADD --chmod=644 @URL@/served.txt /moded
+""", SERVED),
+    Case("add-checksum", f"""
+FROM scratch
+ADD --checksum={oci.digest(SERVED["served.txt"])} @URL@/served.txt /
+ADD --unpack --checksum={oci.digest(SERVED["served.tar"])} @URL@/served.tar /tar/
+""", SERVED, without_buildah="buildah has --checksum since 1.32", expect={
+        "/served.txt": file("served\n", "rw-------"),
+        "/tar/in/file": file("in/file", "rw-r-----", "5:6")}),
     Case("add-archives", """
 FROM base
 ADD plain.tar /plain/

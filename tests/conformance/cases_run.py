@@ -142,6 +142,13 @@ FROM more
 COPY --from=build /made /original
 """, args=["--skip-unused-stages=true"], without_buildah="buildah 1.28 builds every stage", expect={
         "/made": file("made\nmore\n"), "/original": file("made\n")}),
+    Case("from-platform", """
+FROM --platform=$BUILDPLATFORM base AS one
+ARG TARGETPLATFORM BUILDPLATFORM
+RUN test "$TARGETPLATFORM" = "$BUILDPLATFORM" && echo same > /out
+FROM --platform=${TARGETPLATFORM} one
+""", without_buildah="buildah knows no platform ARGs in FROM without --platform", expect={
+        "/out": file("same\n")}),
     Case("target", """
 FROM base AS one
 ENV STAGE=one

@@ -56,6 +56,25 @@ ARG BUILDPLATFORM
 ARG BUILDOS BUILDARCH
 ENV T="$TARGETPLATFORM $TARGETOS $TARGETARCH" B="$BUILDPLATFORM $BUILDOS $BUILDARCH"
 """),
+    Case("platform-args-undeclared", """
+FROM scratch
+ENV T=x$TARGETPLATFORM$TARGETARCH
+"""),
+    Case("env-sees-what-was-before", """
+FROM base
+ENV abc=hello
+ENV abc=bye def=$abc
+ENV ghi=$abc
+ARG abc=arg
+LABEL l=$abc
+RUN echo $abc $def $ghi > /out
+"""),
+    Case("arg-with-env-of-the-base", """
+FROM base
+ARG BASE_PATH=$PATH
+ARG HOME_OF=${HOME:-nowhere}
+ENV P="$BASE_PATH $HOME_OF"
+"""),
     Case("proxy-args", """
 FROM base
 RUN echo "$HTTP_PROXY $no_proxy" > /out

@@ -1,6 +1,8 @@
 """Every instruction and flag, built by rl and by buildah from the same context."""
 
+import http.server
 import os
+import threading
 from concurrent import futures
 
 import pytest
@@ -26,14 +28,39 @@ def builders(session_dir):
     both[1].remove()
 
 
+class Served(str):
+    """The URL of a server on loopback; ``directory`` is what it serves."""
+
+    directory = None
+
+
+@pytest.fixture(scope="session")
+def served():
+    """The Served of a server that runs in a thread."""
+
+    class Files(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=url.directory)
+
+        def log_message(self, *args):
+            """Nothing on the terminal."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files) as server:
+        url = Served(f"http://127.0.0.1:{server.server_port}")
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield url
+        server.shutdown()
+
+
 @pytest.fixture
-def context(workdir):
+def context(workdir, served):
     """A function that writes a case's context: its path."""
 
     def make(case):
         path = f"{workdir}/context"
-        files = {"Containerfile": case.containerfile.removeprefix("\n"), **case.files}
-        engines.write_context(path, files)
+        text = case.containerfile.removeprefix("\n").replace("@URL@", served)
+        engines.write_context(path, {"Containerfile": text, **case.files})
+        served.directory = path
         if case.name == "copy-xattrs":
             try:
                 os.setxattr(f"{path}/f", "user.note", b"hello")
