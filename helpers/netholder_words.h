@@ -150,6 +150,7 @@ __attribute__((noreturn)) static inline void helper_main(long parent)
     SYS5(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     if (SYS0(__NR_getppid) != parent)
         sys_exit(0);
+    SYS2(__NR_setpgid, 0, 0); /* what it starts is ended with it */
     for (size_t at = 0; at < helper.length && count < ARGUMENTS;) {
         arguments[count++] = helper.words + at;
         at += text_length(helper.words + at) + 1;
@@ -190,6 +191,7 @@ static inline void helper_kill(void)
     helper.wanted = 0;
     helper.again = FOREVER;
     if (helper.pid > 0) {
+        SYS2(__NR_kill, -helper.pid, SIGKILL);
         SYS2(__NR_kill, helper.pid, SIGKILL);
         SYS4(__NR_wait4, helper.pid, &status, 0, 0);
     }
@@ -203,8 +205,11 @@ static inline void helper_kill(void)
 static inline void helper_ended(void)
 {
     helper.pid = 0;
-    if (!helper.wanted)
+    if (!helper.wanted) {
+        for (int i = 0; i < helper.fd_count; i++)
+            close_fd(&helper.fds[i]); /* who waits for its word hears the end */
         return;
+    }
     if (h.now - helper.started > SETTLED)
         helper.restarts = 0;
     if (helper.restarts++ < RESTARTS)

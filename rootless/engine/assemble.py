@@ -38,6 +38,7 @@ class Ready:
     def __init__(self):
         self.spec = self.rootfs = self.ids = self.network = self.cgroup = self.warning = None
         self.ports = None  # engine.publish.Ports
+        self.holder = None  # network.bridge.holder.Holder
         self.filters = []
         self.join = {}
         self.shared = set()  # kinds of namespaces to join that are the machine's own
@@ -49,6 +50,8 @@ class Ready:
         self.join = {}
         if self.ports:
             self.ports.close()
+        if self.holder:
+            self.holder.close()
 
 
 def assemble(engine, record, spec=None):
@@ -61,7 +64,7 @@ def assemble(engine, record, spec=None):
     ready.ids = joined or ids_of(engine, spec)
     try:
         network = connect.prepare(engine, record)
-        ready.warning = network["warning"]
+        ready.warning, ready.holder = network["warning"], network.get("holder")
         ready.network = connect.launch_step(engine, record, network["plan"])
         if record["network"].get("rate"):
             from rootless.engine import rate

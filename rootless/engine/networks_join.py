@@ -1,7 +1,8 @@
 """A container's part in user networks: before its start, while it starts, and repairs.
 
-    P0  prepare      addresses are taken (leases), the texts of its files made
-    P1  step         the holder is found or started, the bridges made, the container plugged in
+    P0  prepare      addresses are taken (leases), the texts of its files made, the holder found
+                     or started: a child of P1's would be ended with a launch that fails
+    P1  step         the bridges are made, the container plugged in
 
 What P1 needs is loaded before the fork.
 """
@@ -37,7 +38,8 @@ class Joined:
 def prepare(engine, record, programs, order, base_hosts=None):
     """As network.setup.prepare, for a container on networks with names.
 
-    ``plan`` of the result is for ``step``; the leases count from now on.
+    ``plan`` of the result is for ``step``; the leases count from now on, and ``holder``, a
+    connection, keeps the holder alive until the container does.
     """
     wanted = record["network"]
     definitions = networks.with_default(engine)
@@ -60,7 +62,16 @@ def prepare(engine, record, programs, order, base_hosts=None):
     own_hosts = _hosts(record, members, joined.outside, base_hosts)
     gateways = [row["gateway"] for _, lease in members for row in lease["addresses"]]
     return {"plan": {"rungs": [], "gateways": gateways, "joined": joined}, "resolv": text,
-            "hosts": own_hosts, "warning": None if joined.outside["rungs"] else _NO_HELPER}
+            "hosts": own_hosts, "warning": None if joined.outside["rungs"] else _NO_HELPER,
+            "holder": _keep(networks_leases.run_directory(engine)) if members else None}
+
+
+def _keep(run_dir):
+    found = holding.connect(run_dir)
+    if found:
+        return found
+    with locked(run_dir):
+        return holding.find_or_start(run_dir, f"{helpers_dir()}/netholder")[0]
 
 
 def joined_of(engine, members, definitions, facts, programs, order):
@@ -132,6 +143,8 @@ def step(engine, record, joined):
     program = f"{helpers_dir()}/netholder"
 
     def connect(pid, route):
+        if not joined.members:  # every one was disconnected
+            return []
         namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         pidfd = os.pidfd_open(pid)
         try:
@@ -186,6 +199,7 @@ class Live:
         try:
             self.known, self.members = self.holder.state()
             if not self.known:
+                new = True
                 plug.filter_rules(self.holder, self.joined.rules[""])
             if not self.holder.connected:
                 plug.connect_outside(self.holder, self.joined.outside, self.run_dir, start.start)

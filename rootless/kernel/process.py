@@ -53,13 +53,14 @@ def join_new_session_keyring():
                 return
 
 
-def spawn(argv, descriptors=None, environ=None, sigmask=(), keep=()):
+def spawn(argv, descriptors=None, environ=None, sigmask=(), keep=(), group=None):
     """Start the program argv[0] (an absolute path) and return its pid.
 
     ``descriptors`` maps numbers in the child to descriptors here; 0, 1 and 2 are
     /dev/null where not named, and nothing else is passed on (all of rl's descriptors are
     close-on-exec).  ``environ`` is empty by default.  The signal mask becomes ``sigmask``.
     ``keep`` are descriptors that the child has under their own numbers: cheap for many.
+    ``group`` 0: it leads a process group of its own.
     """
     table = {0: None, 1: None, 2: None}
     table.update(descriptors or {})
@@ -76,9 +77,11 @@ def spawn(argv, descriptors=None, environ=None, sigmask=(), keep=()):
             actions.append((os.POSIX_SPAWN_DUP2, copies[-1], target))
         for descriptor in keep:
             os.set_inheritable(descriptor, True)
+        more = {} if group is None else {"setpgroup": group}
         return os.posix_spawn(
-            argv[0], argv, environ or {}, file_actions=actions, setsigmask=sigmask, setsigdef=[13]
-        )
+            argv[0], argv, environ or {}, file_actions=actions, setsigmask=sigmask, setsigdef=[13],
+            **more,
+        )  # fmt: skip
     finally:
         for copy in copies:
             os.close(copy)

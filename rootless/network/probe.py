@@ -5,6 +5,7 @@ Cold: the engine keeps the result until a helper, the kernel or rl changes.
 
 import os
 import re
+import select
 
 from rootless.errors import RlError
 from rootless.kernel import process, userns
@@ -18,6 +19,8 @@ _PACKAGES = {"pasta": "passt", "slirp4netns": "slirp4netns"}
 # anything (SSH, SMTP) does not arrive.  slirp4netns does both right, starts in 4 ms for 16
 # and keeps 3 MB for 37; pasta has the higher throughput and IPv6 on published ports.
 _GOOD_PASTA = 20230327
+# Seconds: a machine whose helpers all hang must hear of it within ten.
+_VERSION_PATIENCE, _PATIENCE = 1, 3
 
 
 def ladder(ids, programs, run_dir):
@@ -54,14 +57,28 @@ def pasta_date(program):
     """When this pasta was released, as a number (20230309); None if it doesn't say."""
     said = os.memfd_create("said", os.MFD_CLOEXEC)
     try:
-        pid = process.spawn([program, "--version"], {1: said, 2: said}, {"LC_ALL": "C"})
-        process.wait_exit(pid)
+        pid = process.spawn([program, "--version"], {1: said, 2: said}, {"LC_ALL": "C"},
+                            group=0)
+        _end_in_time(pid)
         found = re.search(rb"(20\d\d)[_-]?(\d\d)[_-]?(\d\d)", os.pread(said, 200, 0))
     except OSError:
         return None
     finally:
         os.close(said)
     return int(b"".join(found.groups())) if found else None
+
+
+def _end_in_time(pid):
+    """Wait for a child, but not longer than a program takes to say its version."""
+    watch = select.poll()
+    opened = process.pidfd(pid)
+    try:
+        watch.register(opened, select.POLLIN)
+        if not watch.poll(_VERSION_PATIENCE * 1000):
+            os.killpg(pid, 9)
+    finally:
+        os.close(opened)
+        process.wait_exit(pid)
 
 
 def _try(rung, ids, programs, run_dir):
@@ -84,7 +101,8 @@ def _try(rung, ids, programs, run_dir):
         ready = None
         if not os.read(entered, 1):
             return "no network namespace can be made"
-        pid = start.start(wanted, pid=child.pid, run_dir=directory)["pid"]
+        found = start.start(wanted, pid=child.pid, run_dir=directory, patience=_PATIENCE)
+        pid = found["pid"]
         os.kill(pid, 9)
         os.waitpid(pid, 0)
         return None
