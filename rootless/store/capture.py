@@ -95,7 +95,7 @@ class _Walk:
         self._noted = None
         self.writer = TarWriter(self._sink)
         self.listing = unpack.Listing(upper.layer)
-        self.links = {}
+        self.links = {}  # inode → (first path, owner)
         self.whiteouts, self.opaques, self.owners, self.devices = [], [], {}, {}
         self.size = self.entries = self.bytes = self.watched = 0
 
@@ -222,9 +222,10 @@ class _Walk:
                 self._device(path, name, holder, status, file)
                 return
             mode, seconds = status.st_mode & 0o7777, self._time(status)
-            owner = self._owner(path, status, file, found)
-            if status.st_nlink > 1 and self._linked(path, status, mode, owner, seconds):
+            if status.st_nlink > 1 and self._linked(path, status, mode, seconds):
                 return
+            owner = self._owner(path, status, file, found)
+            self.links[status.st_ino] = path, owner
             size = status.st_size
             attributes = changes.xattrs(file) if found else None
             self._member(path, b"0", mode, owner, seconds, size=size, xattrs=attributes)
@@ -236,11 +237,13 @@ class _Walk:
         finally:
             os.close(file)
 
-    def _linked(self, path, status, mode, owner, seconds):
+    def _linked(self, path, status, mode, seconds):
         """Whether it is a further name of a file; then its member is written."""
-        first = self.links.setdefault(status.st_ino, path)
-        if first == path:
+        if status.st_ino not in self.links:
             return False
+        first, owner = self.links[status.st_ino]
+        if path != first and first in self.owners:
+            self.owners[path] = owner
         self._member(path, b"1", mode, owner, seconds, link=first)
         self.listing(b"h 0 0 0 " + path + b"\0")
         return True
@@ -253,8 +256,9 @@ class _Walk:
             owner = self._whole(self.upper.noted[status.st_ino], (0, 0))
             if owner != (0, 0):
                 self.owners[path] = owner
-        if status.st_nlink > 1 and self._linked(path, status, mode, owner, seconds):
+        if status.st_nlink > 1 and self._linked(path, status, mode, seconds):
             return
+        self.links[status.st_ino] = path, owner
         link = os.readlink(name, dir_fd=holder) if kind == b"2" else b""
         self._member(path, kind, mode, owner, seconds, link=link)
         line = (b"l 777 %d %d %b\0" % (len(link), seconds * _SECOND, path) if kind == b"2"

@@ -44,6 +44,7 @@ class Mounts:
         self.overlay = overlay
         self.entries, self.environ, self.locks, self.relays = [], [], [], []
         self._private = []
+        self._taken = {}  # by id: who has a cache need not wait for it again
         self._count = 0
 
     def make(self):
@@ -95,14 +96,19 @@ class Mounts:
         return ops.Within(rootfs, one.source, target, attributes, self._place("at"), what)
 
     def _cache(self, one, target):
-        taken = caches.take(self.store, one.id, one.sharing)
-        self.locks.append(taken.lock)
+        taken = self._taken.get(one.id)
+        fresh = None
+        if taken is None or one.sharing == "private":
+            taken = caches.take(self.store, one.id, one.sharing)
+            self.locks.append(taken.lock)
+            self._taken.setdefault(one.id, taken)
+            fresh = taken.fresh
         origin = None
-        if taken.fresh and one.origin is not None:
+        if fresh and one.origin is not None:
             rootfs, what = self._origin(one.origin, False)
             origin = (rootfs, one.source, self._place("at"), what)
         owner = (one.mode, one.uid, one.gid)
-        return ops.Cache(taken.path, target, taken.fresh, owner, origin, one.readonly)
+        return ops.Cache(taken.path, target, fresh, owner, origin, one.readonly)
 
     def _tmpfs(self, one, target):
         words = ["nosuid", "nodev", "mode=1777"]

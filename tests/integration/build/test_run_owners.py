@@ -1,0 +1,101 @@
+"""Owners that steps ask for: the same in the image, however few ids there are."""
+
+import io
+import tarfile
+
+import pytest
+
+pytestmark = [pytest.mark.integration, pytest.mark.one_id]
+
+BASE = "localhost/busybox:latest"
+
+
+@pytest.fixture
+def build(rl, busybox, workdir):
+    """A function: lines of a Containerfile → [{path: TarInfo}] of the layers above the base."""
+    number = []
+
+    def run(*lines, base=BASE, **how):
+        number.append(None)
+        path, archive = f"{workdir}/Containerfile", f"{workdir}/{len(number)}.tar"
+        with open(path, "w") as file:
+            file.write("\n".join([f"FROM {base}", *lines, ""]))
+        how.setdefault("timeout", 120)
+        image = rl.ok("build", "--no-cache", "-q", "-f", path, workdir, **how).text
+        rl.ok("save", "-o", archive, image)
+        return members(rl, image, archive)
+
+    return run
+
+
+def members(rl, image, archive):
+    found = []
+    with tarfile.open(archive) as outer:
+        import json
+
+        manifest = json.load(outer.extractfile("manifest.json"))[0]
+        for name in manifest["Layers"]:
+            with tarfile.open(fileobj=io.BytesIO(outer.extractfile(name).read())) as inner:
+                found.append({one.name: one for one in inner})
+    return found
+
+
+def owners(layer):
+    return {name: (one.uid, one.gid) for name, one in layer.items()}
+
+
+def test_owners_are_those_asked_for(build):
+    layer = build(
+        "RUN echo a > /a && chown 33:44 /a && mv /a /b && mkdir /d && touch /d/f && chown -R 5:6 /d"
+        " && ln -s /x /l && chown -h 7:8 /l && chmod 4755 /b && cd /d && touch r && chown 9:9 ./r"
+        " && touch back && chown 3:3 back && chown 0:0 back && ln /b /c && touch gone"
+        " && chown 1:1 gone && rm gone && touch after"
+    )[-1]
+    found = owners(layer)
+    assert found["b"] == found["c"] == (33, 44)
+    assert found["d"] == found["d/f"] == (5, 6)
+    assert found["l"] == (7, 8) and found["d/r"] == (9, 9)
+    assert found["d/back"] == found["d/after"] == (0, 0)
+    assert layer["b"].mode == 0o4755 and "d/gone" not in found
+
+
+def test_owners_of_layers_below_stay_until_somebody_changes_them(build):
+    layers = build(
+        "RUN mkdir /d && echo 1 > /d/a && echo 1 > /d/b && echo 1 > /d/c && chown -R 33:33 /d",
+        "RUN echo 2 >> /d/a && rm /d/b && echo 2 > /d/b && chown 0:0 /d/c && touch /d/new",
+        "RUN echo 3 >> /d/a && chmod 600 /d/c",
+    )
+    assert owners(layers[-3])["d/a"] == (33, 33)
+    second = owners(layers[-2])
+    assert second["d"] == second["d/a"] == (33, 33)
+    assert second["d/b"] == second["d/c"] == second["d/new"] == (0, 0)
+    third = owners(layers[-1])
+    assert third["d/a"] == (33, 33) and third["d/c"] == (0, 0)
+
+
+def test_a_file_that_only_gets_another_owner_is_in_the_layer(build):
+    layer = build("RUN chown 12:34 /etc/group && chown 5 /etc")[-1]
+    assert owners(layer)["etc/group"] == (12, 34)
+    assert owners(layer)["etc"] == (5, 0)
+
+
+def test_chown_still_fails_where_there_is_nothing(build):
+    layer = build("RUN chown 5:5 /nowhere || touch /refused")[-1]
+    assert "refused" in layer
+
+
+def test_other_places_than_the_root_are_not_noted(build):
+    layer = build(
+        "RUN --mount=type=tmpfs,target=/t touch /t/x && { chown 0:0 /t/x && touch /done; }"
+    )
+    assert "done" in layer[-1]
+
+
+def test_a_process_with_a_root_of_its_own(build):
+    layer = build(
+        "RUN mkdir -p /jail/bin /jail/d && cp /bin/busybox /jail/bin/ && touch /jail/d/f /jail/g &&"
+        " chroot /jail /bin/busybox sh -c '/bin/busybox chown 21:22 /d/f; cd /d;"
+        " /bin/busybox chown 23:24 ../g'"
+    )[-1]
+    found = owners(layer)
+    assert found["jail/d/f"] == (21, 22) and found["jail/g"] == (23, 24)
