@@ -168,6 +168,19 @@ FROM one
 ENV B=x$A
 """, without_buildah="buildah forgets ARGs at the next FROM; docker's stages inherit them",
          expect={"config Env": ["B=x1", "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"]}),
+    Case("args-go-on-from-a-stage-built-aside", """
+FROM base AS one
+ARG A=1
+RUN echo $A > /one
+FROM base AS two
+RUN echo 2 > /two
+FROM one
+ENV B=x$A
+RUN echo $A > /out
+COPY --from=two /two /
+""", without_buildah="as in args-go-on-in-a-stage", expect={
+        "/out": file("1\n"), "/one": file("1\n"), "/two": file("2\n"),
+        "config Env": ["B=x1", "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"]}),
     Case("stage-shadows-image", """
 FROM scratch AS base
 COPY a /

@@ -20,11 +20,12 @@ class State:
     platform     oci.Platform; ``extra``: os.version and os.features (dict)
     base         {"id", "name", "digest", "annotations"} of the image below; {} if there is none
     shell        what shell forms are run by, a list
+    args         {name: value or None} of ARG, here and in the stages that this one is made of
     origin       [key, number of entries of the history] of what the image below brought
     """
 
     FIELDS = ("config", "layers", "fresh", "history", "key", "created", "author", "platform",
-              "extra", "base", "shell", "origin")  # fmt: skip
+              "extra", "base", "shell", "args", "origin")  # fmt: skip
     __slots__ = FIELDS
 
     def __init__(self, platform, config=None, key=""):
@@ -38,6 +39,7 @@ class State:
         self.platform = platform
         self.extra = {}
         self.base = {}
+        self.args = {}
         self.origin = [key, 0]
         self.shell = list(self.config.get("Shell") or DEFAULT_SHELL)
         pairs = env_pairs(self.config.get("Env"))

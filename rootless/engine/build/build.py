@@ -162,7 +162,6 @@ class _Solve:
         named = build.inputs.named
         self.bases = Bases(build.engine, options, build.inputs.images, build.inputs.trees)
         self.states = {}
-        self.values = {}
         self.graph = Graph(
             build.file, self.arguments, options.target, [*named, *build.inputs.images],
             self._triggers, instructions.from_text, not options.skip_unused_stages,
@@ -209,9 +208,7 @@ class _Solve:
 
     def _stage(self, vertex, state):
         values = scope.Values(self.arguments, state.env)
-        if vertex.base in self.values:  # a stage made of a stage inherits its ARGs
-            values.args.update(self.values[vertex.base].args)
-        self.values[vertex.index] = values
+        values.args = state.args  # a stage made of a stage inherits its ARGs
         anew = arguments.is_anew(self.build.options, vertex)
         return StageBuild(vertex, state, values, self.cache, self.work, self.build.progress,
                           self.prefix, anew, self.build.times.epoch)  # fmt: skip
