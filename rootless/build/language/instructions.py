@@ -176,7 +176,10 @@ def _run(node, given):
     words, text = _command(node)
     if words == []:
         raise error_at(node, "RUN [] names no program", at="[")
-    return Run(node, words, text, node.heredocs, found, network, security, devices)
+    run = Run(node, words, text, node.heredocs, found, network, security, devices)
+    if run.script and run.script.text.startswith("#!"):
+        _file_name(node, run.script.name)  # it is put into a file of that name
+    return run
 
 
 def _device(node, text):
@@ -223,10 +226,14 @@ def _sources(node):
         files = [next(documents) for word in sources if lexer.heredoc_word(word)]
         sources = [word for word in sources if not lexer.heredoc_word(word)]
         for file in files:
-            if "/" in file.name or file.name in (".", ".."):
-                hint = "the name of the heredoc is the name of the file"
-                raise error_at(node, f"{file.name!r} can't be a file's name", hint, file.name)
+            _file_name(node, file.name)
     return sources, dest, files
+
+
+def _file_name(node, name):
+    if "/" in name or name in (".", ".."):
+        hint = "the name of the heredoc is the name of the file"
+        raise error_at(node, f"{name!r} can't be a file's name", hint, name)
 
 
 def _heredoc_words(node):

@@ -123,6 +123,7 @@ def test_devices(flag, found):
         ("RUN --mounnt=a b", "no flag --mounnt", "--mount"),
         ("RUN --user=a b", "no flag --user", "--device, --mount, --network, --security"),
         ("RUN []", "names no program", None),
+        ("RUN <<../x\n#!/bin/sh\n../x", "can't be a file's name", "name of the heredoc"),
         ("CMD --init x", "CMD has no flag --init", "--"),
         ("ENV --a=b c=d", "ENV has no flag --a", "has no flags"),
         ("ARG --a", "ARG has no flag --a", "has no flags"),
