@@ -14,9 +14,9 @@ ROOT = 0xFFFFFFFF
 _CLSACT_HANDLE, _CLSACT = 0xFFFF0000, 0xFFFFFFF1
 INGRESS, EGRESS = 0xFFFFFFF2, 0xFFFFFFF3  # where a filter sits on an interface with clsact
 _TCA_KIND, _TCA_OPTIONS = 1, 2
-_TBF_PARMS, _TBF_RATE64, _TBF_BURST = 1, 4, 6
+_TBF_PARAMETERS, _TBF_RATE64, _TBF_BURST = 1, 4, 6
 _BPF_ACT, _BPF_OPS_LEN, _BPF_OPS = 1, 4, 5
-_ACT_KIND, _ACT_OPTIONS, _MIRRED_PARMS = 1, 2, 2
+_ACT_KIND, _ACT_OPTIONS, _MIRRED_PARAMETERS = 1, 2, 2
 _STOLEN, _REDIRECT = 4, 1  # TC_ACT_STOLEN, TCA_EGRESS_REDIR
 _ETHERNET = 1
 _NEWEST = 0xFFFFFFFF  # a rate that needs RATE64 says this in the old field
@@ -56,8 +56,8 @@ def set_bucket(route, index, *, rate, burst, limit):
     """Hold an interface's output to ``rate`` bytes a second: a token bucket of ``burst`` bytes
     and a queue of ``limit`` bytes (tc-tbf(8)).  Replaces the one that is there."""
     spec = _RATE.pack(0, _ETHERNET, 0, 0, 0, min(rate, _NEWEST))
-    parms = spec + bytes(_RATE.size) + _TBF.pack(limit, 0, 0)
-    options = attribute(_TBF_PARMS, parms) + attribute(_TBF_BURST, burst)
+    parameters = spec + bytes(_RATE.size) + _TBF.pack(limit, 0, 0)
+    options = attribute(_TBF_PARAMETERS, parameters) + attribute(_TBF_BURST, burst)
     if rate >= _NEWEST:
         options += attribute(_TBF_RATE64, struct.pack("=Q", rate))
     body = _TC.pack(0, index, 0x10000, ROOT, 0)
@@ -75,7 +75,7 @@ def buckets(route):
         if attrs.get(_TCA_KIND) != b"tbf\0":
             continue
         options = netlink.attributes(attrs[_TCA_OPTIONS], 0)
-        rate = _RATE.unpack_from(options[_TBF_PARMS])[-1]
+        rate = _RATE.unpack_from(options[_TBF_PARAMETERS])[-1]
         if _TBF_RATE64 in options:
             rate = struct.unpack("=Q", options[_TBF_RATE64])[0]
         found[index] = rate
@@ -105,9 +105,9 @@ def redirect(route, index, side, priority, program, target):
 
     ``program`` is a list of (code, jt, jf, k); ``target`` an interface's index.
     """
-    parms = _MIRRED.pack(0, 0, _STOLEN, 0, 0, _REDIRECT, target)
+    parameters = _MIRRED.pack(0, 0, _STOLEN, 0, 0, _REDIRECT, target)
     action = attribute(_ACT_KIND, b"mirred\0")
-    action += attribute(_ACT_OPTIONS, attribute(_MIRRED_PARMS, parms))
+    action += attribute(_ACT_OPTIONS, attribute(_MIRRED_PARAMETERS, parameters))
     code = b"".join(_FILTER.pack(*line) for line in program)
     options = attribute(_BPF_ACT, attribute(1, action))
     options += attribute(_BPF_OPS_LEN, struct.pack("=H", len(program)))

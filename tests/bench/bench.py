@@ -19,6 +19,7 @@ import build  # noqa: E402
 import engines  # noqa: E402
 import life  # noqa: E402
 import measure  # noqa: E402
+import network  # noqa: E402
 import start  # noqa: E402
 from support import leaks, tools  # noqa: E402
 from table import Table  # noqa: E402
@@ -59,7 +60,7 @@ def options():
 def main():
     """Run the cases asked for; the exit code."""
     asked = options()
-    cases = {**start.CASES, **life.CASES, **build.CASES}
+    cases = {**start.CASES, **life.CASES, **build.CASES, **network.CASES}
     if asked.all:
         cases.update(life.ASKED_FOR)
     leaks.adopt_orphans()

@@ -81,6 +81,10 @@ rootfs() {
 }
 
 packages
+if [ -n "${RL_BENCH-}" ]; then
+    install_packages iperf3
+    [ -z "$missing" ] || die "the benchmarks need iperf3"
+fi
 find_python
 modprobe -q -a fuse tun overlay 2>/dev/null || true
 device /dev/fuse 10 229
