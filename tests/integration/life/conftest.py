@@ -48,8 +48,8 @@ class Life:
         """Its directory that a reboot empties."""
         return os.readlink(f"{self.directory(container_id)}/run")
 
-    def monitor(self, container_id):
-        """The pid of a container's monitor."""
+    def monitor(self, container_id, missing_ok=False):
+        """The pid of a container's monitor; None if it may be missing and is."""
         for pid in filter(str.isdecimal, os.listdir("/proc")):
             try:
                 with open(f"/proc/{pid}/cmdline", "rb") as file:
@@ -58,7 +58,23 @@ class Life:
                 continue
             if words[0] == b"rl-monitor" and f"id={container_id}".encode() in words:
                 return int(pid)
-        raise AssertionError("there is no monitor")
+        assert missing_ok, "there is no monitor"
+        return None
+
+
+    def open_files(self, pid):
+        """What the descriptors of a process lead to: a list of str."""
+        found = []
+        for number in os.listdir(f"/proc/{pid}/fd"):
+            try:
+                found.append(os.readlink(f"/proc/{pid}/fd/{number}"))
+            except FileNotFoundError:
+                pass  # closed just now
+        return found
+
+    def until_it_watches(self, process):
+        """Wait until a Popen of rl looks at what changes (inotify(7))."""
+        self.until(lambda: "anon_inode:inotify" in self.open_files(process.pid), "the watch")
 
 
 @pytest.fixture

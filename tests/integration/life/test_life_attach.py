@@ -1,6 +1,7 @@
 """attach, start -a, detach keys, windows and signals, at a real terminal and without one."""
 
 import os
+import re
 import signal
 import time
 
@@ -85,8 +86,7 @@ def test_without_a_terminal(life):
 def test_no_stdin(life):
     life.detached("a", "sh", "-c", ECHO, options=("-i",))
     process = life.rl.start("attach", "--no-stdin", "a")
-    life.until(lambda: life.status("a") == "running")
-    time.sleep(0.2)
+    life.until(lambda: _clients(life, "a") > 0)
     life.ok("kill", "a")
     process.communicate(timeout=20)
     assert process.returncode == 137
@@ -123,9 +123,7 @@ def test_signals_are_passed_on(life):
 
 
 def _clients(life, name):
-    monitor = life.monitor(life.inspect(name, "{{.Id}}"))
-    links = [os.readlink(f"/proc/{monitor}/fd/{number}") for number in
-             os.listdir(f"/proc/{monitor}/fd") if os.path.lexists(f"/proc/{monitor}/fd/{number}")]
+    links = life.open_files(life.monitor(life.inspect(name, "{{.Id}}")))
     return sum(link.startswith("socket:") for link in links) - 1
 
 
@@ -162,13 +160,14 @@ def test_a_job_in_the_background_of_a_shell(life):
     tty(life)
     with life.rl.terminal("attach", "a") as terminal:
         terminal.send("sleep 100\n")
-        time.sleep(0.3)
+        life.until(lambda: "sleep 100" in life.ok("top", "a", "args").stdout)
         terminal.send("\x1a")
         terminal.send("jobs; echo on-$((1+1))\n")
         terminal.expect("(?i)stopped")
         terminal.expect("on-2")
         terminal.send("\x03fg\n")
-        time.sleep(0.2)
+        life.until(lambda: "S sleep 100" in re.sub(" +", " ", life.ok("top", "a", "state",
+                                                                      "args").stdout))
         terminal.send("\x03")
         terminal.send("exit 6\n")
         terminal.send("exit 6\n")

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import time
 
 import pytest
 
@@ -103,7 +102,7 @@ def test_images_and_volumes(life):
 def test_follow(life):
     follow = life.rl.start("events", "--format", "{{.Type}} {{.Status}} {{.Name}}", "-f",
                            "container=followed")  # fmt: skip
-    time.sleep(0.5)
+    life.until_it_watches(follow)
     life.ok("run", "--rm", "--name", "followed", "--network", "none", life.image, "true")
     lines = [follow.stdout.readline().decode() for _ in range(4)]
     assert lines == [f"container {status} followed\n" for status in

@@ -51,19 +51,23 @@ def test_follow_with_tail_only_shows_what_comes(life):
     life.detached("a", "sh", "-c", "echo old; while ! test -e /go; do sleep 0.02; done; echo new")
     life.until(lambda: "old" in life.ok("logs", "a").stdout)
     follow = life.rl.start("logs", "--follow", "--tail", "0", "a")
-    time.sleep(0.3)
+    life.until_it_watches(follow)
     life.ok("exec", "a", "touch", "/go")
     assert follow.communicate(timeout=20)[0] == b"new\n"
 
 
 def test_follow_over_rotations(life):
     # Two files are kept: who writes more than that between two looks has outrun the reader.
+    # So the writer waits for it now and then.
     script = ("i=0; while test $i -lt 3000; do i=$((i+1)); echo line $i;"
-              " test $((i % 250)) = 0 && sleep 0.2; done; true")
-    life.detached("a", "sh", "-c", f"sleep 0.5; {script}",
-                  options=("--log-opt", "max-size=30k"))  # fmt: skip
-    found = life.ok("logs", "--follow", "a", timeout=40).lines
-    assert found == [f"line {number}" for number in range(1, 3001)]
+              " test $((i % 500)) = 0 && until test -e /go$i; do sleep 0.02; done; done; true")
+    life.detached("a", "sh", "-c", script, options=("--log-opt", "max-size=30k"))
+    follow = life.rl.start("logs", "--follow", "a")
+    for number in range(1, 3001):
+        assert follow.stdout.readline() == b"line %d\n" % number
+        if number % 500 == 0:
+            life.ok("exec", "a", "touch", f"/go{number}")
+    assert follow.communicate(timeout=40)[0] == b""
     directory = life.directory(life.ok("ps", "-aq", "--no-trunc").text)
     assert os.path.getsize(f"{directory}/ctr.log") <= 30_720
     assert os.path.getsize(f"{directory}/ctr.log.1") <= 30_720

@@ -68,7 +68,7 @@ def test_helpers_that_hang(workdir):
             start.start(plan, pid=box.pid, run_dir=workdir)
         assert "pasta was not ready" in caught.value.message
         assert "slirp4netns was not ready" in caught.value.message
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 60
         assert start._children() == before
 
 
