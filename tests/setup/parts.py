@@ -37,6 +37,7 @@ class Run:
     def __init__(self, state, users):
         self.state = state
         self.users = users
+        self.alone = len(users) == 1  # then what pytest says is shown as it comes
         self.lock = threading.Lock()
         self.passed = self.failed = self.skipped = 0
         self.flaky = []
@@ -61,8 +62,9 @@ class Run:
         code, found, output = self.pytest(user, part.args)
         flaky = []
         if code == SOME_FAILED and len(found["failed"]) <= AGAIN:
+            output += self.headline(f"{part.name}, once more what failed")
             again_code, again, more = self.pytest(user, ["-q", *found["failed"]])
-            output += f"== {part.name}, once more what failed\n".encode() + more
+            output += more
             if again_code in (0, SOME_FAILED):
                 flaky = [test for test in found["failed"] if test not in again["failed"]]
                 found["failed"] = again["failed"]
@@ -78,8 +80,17 @@ class Run:
             sys.stdout.buffer.write(output)
             sys.stdout.buffer.flush()
 
+    def headline(self, text):
+        """What comes before the output of a second run."""
+        text = f"== {text}\n".encode()
+        if not self.alone:
+            return text
+        sys.stdout.buffer.write(text)
+        sys.stdout.buffer.flush()
+        return b""
+
     def pytest(self, user, args):
-        """(exit code, what conftest.py notes, output); see ``_read``."""
+        """(exit code, what conftest.py notes, output that wasn't shown); see ``_read``."""
         counts = f"{self.state}/counts.{user}"
         with open(counts, "w", encoding="utf-8"):
             os.chmod(counts, 0o666)
@@ -92,8 +103,9 @@ class Run:
                      f"PATH={os.environ['PATH']}", "LANG=C.UTF-8",
                      f"TERM={os.environ.get('TERM', 'dumb')}", *words[1:]]  # fmt: skip
         done = subprocess.run(words, cwd=f"{self.state}/tree", stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-        return done.returncode, _read(counts), done.stdout
+                              stdout=None if self.alone else subprocess.PIPE,
+                              stderr=subprocess.STDOUT, check=False)  # fmt: skip
+        return done.returncode, _read(counts), done.stdout or b""
 
     def summary(self):
         """One line; the exit code of the whole."""
@@ -142,7 +154,7 @@ def main(words):
     if "--" in users:
         at = users.index("--")
         users, args = users[:at], users[at + 1 :]
-        run = Run(state, users)
+        run = Run(state, users[:1])
         run.lane(users[0], [Part("the tests asked for", args)])
         return run.summary()
     run = Run(state, users)
