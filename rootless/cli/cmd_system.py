@@ -93,7 +93,7 @@ def _prune(engine, request):
     if not request.force:
         from rootless.cli.confirm import confirm
 
-        lines = ["all stopped containers"]
+        lines = ["all stopped containers", "all networks not used by at least one container"]
         lines += ["all volumes not used by at least one container"] if request.volumes else []
         lines.append(
             "all images without at least one container associated to them"
@@ -106,6 +106,7 @@ def _prune(engine, request):
     code = 0
     for title, kind in (
         ("Deleted Containers", "containers"),
+        ("Deleted Networks", "networks"),
         ("Deleted Volumes", "volumes"),
         ("Deleted Images", "images"),
     ):

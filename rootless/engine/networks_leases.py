@@ -1,5 +1,8 @@
 """Who has which address: RUN/leases/NETWORK/ID, a file for each container in each network.
 
+RUN is RUNROOT/networks/DEVICE-INODE of the store's directory networks: stores may share a
+runtime directory.
+
 A lease counts only while its container's life lock is held: however a container dies, what it
 had is free at that moment.
 """
@@ -15,10 +18,13 @@ _LIMIT = 1 << 16
 
 
 def run_directory(engine, make=False):
-    """Where the networks live at run time (absolute str): RUNROOT/networks of the session that
-    started the holder.  ``make``: this session's if nobody lives there."""
-    own = f"{engine.runroot}/networks"
-    link = f"{networks.directory(engine)}/.run"
+    """Where the networks live at run time (absolute str): below the runtime directory of the
+    session that started the holder.  ``make``: this session's if nobody lives there."""
+    durable = networks.directory(engine)
+    if make:
+        os.makedirs(durable, 0o700, exist_ok=True)
+    own = f"{engine.runroot}/{place(engine)}"
+    link = f"{durable}/.run"
     try:
         found = os.readlink(link)
     except OSError:
@@ -28,12 +34,22 @@ def run_directory(engine, make=False):
     if found and found != own and holder.lives(found):
         return found
     if make:
-        os.makedirs(f"{own}/leases", 0o700, exist_ok=True)
+        for path in (os.path.dirname(own), own, f"{own}/leases"):
+            os.makedirs(path, 0o700, exist_ok=True)
         if found != own:
             temporary = f"{link}.{os.getpid()}"
             os.symlink(own, temporary)
             os.rename(temporary, link)
     return own
+
+
+def place(engine):
+    """The directory of this store's networks below the runtime directory (relative str)."""
+    try:
+        found = os.stat(networks.directory(engine))
+    except OSError:
+        return "networks/none"
+    return f"networks/{found.st_dev:x}-{found.st_ino:x}"
 
 
 def _path(engine, name):

@@ -8,7 +8,7 @@ interrupted is still recognised as a store, and the next one goes on.
 import os
 
 from rootless.config import RuntimeDirectory
-from rootless.engine import records
+from rootless.engine import networks_leases, records
 from rootless.engine.remove import end
 from rootless.errors import RlError
 from rootless.kernel import files, tree
@@ -114,8 +114,9 @@ def reset(engine, force=False):
         for container in alive:
             _end(engine, container)
         containers = _ids(engine)
+        networks = networks_leases.place(engine)
         _empty(engine, handle)
-        _clear_runroot(engine, containers)
+        _clear_runroot(engine, (*(f"containers/{one}" for one in containers), networks))
     finally:
         os.close(handle)
     try:
@@ -160,16 +161,14 @@ def _remove(handle, names):
         tree.remove_tree(handle, name)
 
 
-def _clear_runroot(engine, containers):
+def _clear_runroot(engine, places):
     """Remove what belongs to this store below the runtime directory; others may share it."""
     try:
         here = os.open(engine.runroot, files.DIRECTORY)
     except (RuntimeDirectory, OSError):
         return
     try:
-        for name in _OURS_BELOW_RUNROOT:
+        for name in (*_OURS_BELOW_RUNROOT, *places):
             tree.remove_tree(here, name)
-        for container in containers:
-            tree.remove_tree(here, f"containers/{container}")
     finally:
         os.close(here)

@@ -128,13 +128,13 @@ def _needed(store, measured, everything):
 def prune(engine, everything=False, with_volumes=False, filters=()):
     """Remove what nothing uses.
 
-    Containers that are not running; then images without a name (``everything``: all that
+    Containers that are not running; then networks that none is on, images without a name (``everything``: all that
     no container uses) and what builds keep to be faster, volumes if asked for, and what
-    interrupted work left behind.  A dict: ``containers``, ``images``, ``volumes``: lists of
-    (name, error or None);
+    interrupted work left behind.  A dict: ``containers``, ``networks``, ``images``,
+    ``volumes``: lists of (name, error or None);
     ``bytes``: how much room that gave back.  Raises BadFilter before anything is removed.
     """
-    from rootless.engine import images_change
+    from rootless.engine import images_change, networks_list
     from rootless.store import df
 
     reader.parse(filters, PRUNE_FILTERS)
@@ -147,6 +147,7 @@ def prune(engine, everything=False, with_volumes=False, filters=()):
         found["volumes"] = volumes_list.prune(engine, filters)
     else:
         volumes_list.sweep(engine)
+    found["networks"] = networks_list.prune(engine, filters)
     found["images"] = images_change.prune(engine, everything, filters)
     images_change.sweep(engine, resumable=True)
     found["bytes"] = max(0, before - df.usage(engine.store)["total"])

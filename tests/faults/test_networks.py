@@ -145,12 +145,12 @@ def test_damaged_definitions(rl, busybox):
 def test_damaged_runtime_files(rl, busybox):
     rl.ok("network", "create", "shop")
     rl.ok("run", "-d", "--name", "web", "--network", "shop", busybox, *SLEEP)
-    leases = f"{rl.run}/rl/networks/leases/shop"
+    leases = f"{rl.root}/networks/.run/leases/shop"
     for name in os.listdir(leases):
         with open(f"{leases}/{name}", "wb") as file:
             file.write(b"[}")
     rl.ok("run", "--rm", "--network", "shop", busybox, "true")
     rl.ok("inspect", "web")
-    os.unlink(f"{rl.run}/rl/networks/control")
+    os.unlink(f"{rl.root}/networks/.run/control")
     rl.ok("rm", "--all", "--force", "--time", "0")
     rl.ok("run", "--rm", "--network", "shop", busybox, "true")

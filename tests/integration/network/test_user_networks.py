@@ -49,7 +49,7 @@ def processes(rl, word):
 
 def holder(rl):
     """(pid of the holder, pid of the process inside, pid of the helper or None)."""
-    lock = os.stat(f"{rl.run}/rl/networks/alive")
+    lock = os.stat(f"{rl.root}/networks/.run/alive")
     wanted = f"{lock.st_dev >> 8:02x}:{lock.st_dev & 0xFF:02x}:{lock.st_ino}"
     for pid in processes(rl, "netholder"):
         with open(f"/proc/{pid}/fdinfo/4", encoding="ascii") as file:
