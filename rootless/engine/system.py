@@ -128,10 +128,10 @@ def _needed(store, measured, everything):
 def prune(engine, everything=False, with_volumes=False, filters=()):
     """Remove what nothing uses.
 
-    Containers that are not running; then networks that none is on, images without a name (``everything``: all that
-    no container uses) and what builds keep to be faster, volumes if asked for, and what
-    interrupted work left behind.  A dict: ``containers``, ``networks``, ``images``,
-    ``volumes``: lists of (name, error or None);
+    Containers that are not running; then networks that none is on, images without a name
+    (``everything``: all that no container uses) and what builds keep to be faster, volumes
+    if asked for, and what interrupted work left behind.  A dict: ``containers``,
+    ``networks``, ``images``, ``volumes``: lists of (name, error or None);
     ``bytes``: how much room that gave back.  Raises BadFilter before anything is removed.
     """
     from rootless.engine import images_change, networks_list
