@@ -89,6 +89,8 @@ def _create(engine, request, progress, durable, before):
         if before:
             before(record)
         records.create(engine, record, spec, draft)
+        if request.verb == "create":  # a run comes to them at once
+            _make_volumes(engine, record)
         if options.get("cidfile"):
             from rootless.engine import lifecycle
 
@@ -306,6 +308,18 @@ def _name_volumes(spec):
             for shared in spec["rl"]["volumes"]:
                 if shared["destination"] == entry["destination"]:
                     shared["source"] = entry["source"]
+
+
+def _make_volumes(engine, record):
+    """The volumes of the container exist from now on: whoever made it may fill them."""
+    from rootless.engine import volumes
+
+    anonymous = set(record["anonymous_volumes"])
+    for name in record["volumes"]:
+        try:
+            volumes.make(engine, name, anonymous=name in anonymous)
+        except volumes.VolumeExists:
+            pass
 
 
 def _shown_mount(entry):

@@ -160,3 +160,15 @@ def test_settings_give_defaults(rl, busybox):
     assert said == ["1 2", "/v"]
     assert rl("run", "--rm", busybox, "touch", "/file").code == 1
     assert rl("run", "--rm", "--read-only=false", busybox, "touch", "/file").code == 0
+
+
+def test_a_created_container_has_its_volumes(rl, busybox):
+    rl.ok("create", "--name", "maker", "-v", "early:/one", "-v", "/two", busybox, "cat", "/one/f")
+    assert len(rl.ok("volume", "ls", "-q").lines) == 2
+    place = rl.ok("volume", "inspect", "--format", "{{.Mountpoint}}", "early").text
+    with open(f"{place}/f", "w") as file:
+        file.write("filled before the start")
+    rl.fails("volume", "rm", "early", code=2, says="is used by container")
+    assert rl.ok("start", "--attach", "maker").stdout == "filled before the start"
+    rl.ok("rm", "--volumes", "maker")
+    assert rl.ok("volume", "ls", "-q").lines == ["early"]
