@@ -13,6 +13,8 @@ from rootless.errors import RlError
 from rootless.model.request import Request
 
 _FILES = ("/etc/hosts", "/etc/resolv.conf", "/etc/hostname", "/run/.containerenv")
+# They are about files that step_network makes; a step without a network has these, too.
+_OF_FILES = ("add_host", "dns", "dns_option", "dns_search")
 
 
 class NotForSteps(RlError):
@@ -71,7 +73,7 @@ def _options(step, network):
     if settings.userns not in (None, "", "host", "private", "container"):
         raise NotForSteps(option="--userns", value=settings.userns,
                           why="all steps of a build share one user namespace")  # fmt: skip
-    options = {name: getattr(settings, name) for name in settings.LISTS}
+    options = {name: getattr(settings, name) for name in settings.LISTS if name not in _OF_FILES}
     options.update(
         user=step.user or None,
         workdir=posixpath.normpath(posixpath.join("/", step.cwd or "/")),
