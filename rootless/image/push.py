@@ -220,6 +220,8 @@ class _Push:
         key, part = job.part["digest"], job.part
         path = self.store.blobs.path(key)
         if job.codec:
+            if self._was_packed(job, target):
+                return
             self._have(job, key)
             part, path = self._repack(job)
         digest, size = part["digest"], part["size"]
@@ -242,6 +244,25 @@ class _Push:
             target.upload(digest, source)
         self.shared.done(key, "done")
 
+    def _was_packed(self, job, target):
+        """Whether the registry has a layer as it was compressed for an earlier push."""
+        key = job.part["digest"]
+        part = None
+        if self.packing.level is None:
+            part = repack.remembered(self.store, job.diff_id, job.codec)
+        if part is None:
+            return False
+        origin = None
+        if not target.has(part["digest"]):
+            origin = target.mount(part["digest"], self.elsewhere.get(key, ()))
+            if not origin:
+                return False
+        with self.workers.lock:
+            self.packed[key] = part
+        self.shared.start(key, f"Copying blob {short_digest(part['digest'])}", part["size"])
+        self.shared.done(key, f"mounted from {origin}" if origin else "already exists")
+        return True
+
     def _have(self, job, key):
         """Get a blob that isn't here, if there is a way to."""
         if self.supply is not None and not self.store.blobs.has(job.part["digest"]):
@@ -254,6 +275,8 @@ class _Push:
             self.store, self.workdir, job.part, job.diff_id, job.codec, self.packing.level,
             lambda count: self.shared.advance(key, count), self.workers.check,
         )  # fmt: skip
+        if self.packing.level is None:
+            repack.remember(self.store, job.diff_id, job.codec, part)
         with self.workers.lock:
             self.packed[key] = part
         job.label = f"Copying blob {short_digest(part['digest'])}"

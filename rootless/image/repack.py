@@ -6,8 +6,9 @@ from rootless.errors import RlError
 from rootless.image import manifests
 from rootless.image.trouble import full_disk
 from rootless.kernel import files
+from rootless.model import oci
 from rootless.model.reference import short_digest
-from rootless.store import codec, digests
+from rootless.store import codec, digests, records
 from rootless.store.blobs import NoBlob
 
 LEVELS = {"gzip": (1, 9), "zstd": (1, 22)}
@@ -22,6 +23,38 @@ def check_level(name, level):
     least, most = LEVELS[name]
     if level is not None and not least <= level <= most:
         raise BadLevel(level=level, codec=name, least=least, most=most)
+
+
+def remembered(store, diff_id, name):
+    """The descriptor that a layer had when it was last compressed with ``name`` at its usual
+    level; None if that isn't known.  Where a registry has that blob, it needs no other."""
+    found = _note(store, diff_id, lambda home: records.read(home, f"packed.{name}", None, 4096))
+    if not found or found.get("mediaType") != manifests.LAYERS[name]:
+        return None
+    found.pop("version", None)
+    try:
+        return oci.descriptor(found)
+    except oci.BadDocument:
+        return None
+
+
+def remember(store, diff_id, name, part):
+    """Note the descriptor ``part`` for ``remembered``, beside the layer's tree."""
+    _note(store, diff_id, lambda home: records.write(home, f"packed.{name}", part, sync=False))
+
+
+def _note(store, diff_id, work):
+    """``work(descriptor of the layer's directory)``; None if that can't be done."""
+    try:
+        home = os.open(os.path.dirname(store.layers.path(diff_id)), files.DIRECTORY)
+    except OSError:
+        return None  # its blob is here alone
+    try:
+        return work(home)
+    except (OSError, RlError):
+        return None
+    finally:
+        os.close(home)
 
 
 def repack(store, workdir, layer, diff_id, name, level, tell, check):

@@ -201,6 +201,22 @@ def test_push(rl, context, registry, workdir):
     assert rl("image", "exists", f"{registry.address}/build/three:1").code == 0
 
 
+def test_what_was_compressed_once_is_not_compressed_again(rl, context, registry):
+    name = f"{registry.address}/build/again:1"
+    rl.ok("build", "-q", PLAIN, "-t", name, "--push", context)
+    before = skopeo("inspect", "--raw", PLAIN, f"docker://{name}")
+    manifest = rl.ok("image", "inspect", name).json()[0]
+    blobs = f"{rl.root}/blobs/sha256"
+    for layer in manifest["RootFS"]["Layers"]:
+        os.unlink(f"{blobs}/{layer.partition(':')[2]}")  # a plain layer's blob has its diff id
+    rl.ok("push", "-q", PLAIN, name)
+    other = f"{registry.address}/build/elsewhere:1"
+    rl.ok("push", "-q", PLAIN, name, other)  # mounted from the first repository
+    assert skopeo("inspect", "--raw", PLAIN, f"docker://{other}") == before
+    assert skopeo("inspect", "--raw", PLAIN, f"docker://{name}") == before
+    rl.fails("push", "-q", PLAIN, "--compression-format", "gzip", "--compression-level", "9", name)
+
+
 def test_push_with_credentials(rl, context, workdir):
     os.mkdir(f"{workdir}/registry")
     with Registry(f"{workdir}/registry", users={"me": "secret"}) as server:

@@ -304,8 +304,9 @@ def test_a_push_survives_bad_days(rl, server, large):
     path = server.blob_path("x", large.config["digest"])
     server.script[path] = [server.status(500), None]
     for number in "12":
-        # Whichever of the two uploads the large one is.
-        server.script[f"/v2/x/blobs/uploads/{number}"] = [_cut_large]
+        # Whichever of the two uploads the large one is; it gets the small one's number if
+        # that has ended before.
+        server.script[f"/v2/x/blobs/uploads/{number}"] = [_cut_large, _cut_large]
     rl.ok("push", "-q", PLAIN, *QUICK, "large:1", f"{server.address}/x:1")
     assert digest_of(server.manifests["1"][0]) == large.manifest["digest"]
     assert set(large.blobs) - {large.manifest["digest"]} <= server.holds["x"]
