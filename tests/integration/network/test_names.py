@@ -216,6 +216,29 @@ def test_the_host_is_reached_and_its_loopback_is_not(workdir, busybox_image):
     assert "connected" not in others
 
 
+@pytest.mark.parametrize("helper, other", [("slirp4netns", "pasta"), ("pasta", "slirp4netns")])
+def test_the_outside_is_reached_over_either_helper(workdir, busybox_image, helper, other):
+    os.mkdir(f"{workdir}/fakes")
+    with open(f"{workdir}/fakes/{other}", "w", encoding="ascii") as file:
+        file.write("#!/bin/sh\nexit 1\n")
+    os.chmod(f"{workdir}/fakes/{other}", 0o755)
+
+    def scenario(rl, _, gateway):
+        rl.ok("rm", "--force", "--time", "0", "user")
+        rl.environment["PATH"] = f"{workdir}/fakes:{rl.environment['PATH']}"
+        rl.ok("network", "create", "--ipv6", "both")
+        user_networks.start(rl, "localhost/busybox:latest", "user", "--network", "both")
+        user = user_networks.Member(rl, "user")
+        with open(f"/proc/{user_networks.holder(rl)[2]}/cmdline", "rb") as file:
+            program = file.read().partition(b"\0")[0].decode()
+        bound = [world.listen(address) for address in (world.HOST4, world.HOST6)]
+        return [program, *(user.do(world.connect, one.getsockname()[0], world.port_of(one))
+                           for one in bound)]
+
+    program, *answers = on_host(scenario, workdir, busybox_image)
+    assert program.endswith(helper) and answers == ["connected", "connected"]
+
+
 # --- hostile questions -----------------------------------------------------------------------
 
 
