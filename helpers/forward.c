@@ -143,10 +143,13 @@ static void raise_limit(void)
 {
     struct rlimit limit;
 
+    f.most_flows = FLOWS;
     if (SYS4(__NR_prlimit64, 0, RLIMIT_NOFILE, 0, &limit) < 0)
         return;
     limit.rlim_cur = limit.rlim_max;
     SYS4(__NR_prlimit64, 0, RLIMIT_NOFILE, &limit, 0);
+    if (limit.rlim_cur / 4 < FLOWS)
+        f.most_flows = (int)(limit.rlim_cur / 4) + 1;
 }
 
 static void listen_all(void)

@@ -50,6 +50,7 @@ struct forward {
     int keeps[2];                /* whether clients' addresses are kept: IPv4, IPv6 */
     union address gateway[2];    /* stands for clients whose address can't be kept */
     int listener_count;
+    int most_flows; /* of UDP: they leave files to be opened for TCP */
     int paused; /* nothing is accepted until a connection ends, or for a second */
     int64_t now, paused_at;
 };

@@ -113,7 +113,7 @@ static struct flow *free_flow(void)
         if (flows[i].used < flows[oldest].used)
             oldest = i;
     }
-    if (flow_count < FLOWS)
+    if (flow_count < f.most_flows)
         return &flows[flow_count++];
     end_flow(&flows[oldest]);
     return &flows[oldest];
