@@ -164,27 +164,31 @@ def _matches(opened, parts, needed=True):
         return []
     found = {}
     tests = [None if part == "**" else match.compile_part(part) for part in parts[fixed:]]
-    _descend(opened, place, path, tests, found)
+    _descend(opened, place, path, tests, found, set())
     return sorted(found, key=lambda path: path.split(b"/"))
 
 
-def _descend(opened, place, path, tests, found):
-    """Add to ``found`` what the tests, one for each level, let through below ``place``."""
-    if not place.is_directory:
+def _descend(opened, place, path, tests, found, seen):
+    """Add to ``found`` what the tests, one for each level, let through below ``place``.
+
+    ``seen``: what was looked into with as many tests left; several ``**`` lead to it often.
+    """
+    if not place.is_directory or (path, len(tests)) in seen:
         return
+    seen.add((path, len(tests)))
     test, rest = tests[0], tests[1:]
     if test is None and rest:
-        _descend(opened, place, path, rest, found)
+        _descend(opened, place, path, rest, found, seen)
     for name, child in opened.children(place):
         here = merged.join(path, name)
         if test is None:
             if not rest:
                 found[here] = True
             else:
-                _descend(opened, child, here, tests, found)
+                _descend(opened, child, here, tests, found, seen)
         elif test(os.fsdecode(name)):
             if rest:
-                _descend(opened, child, here, rest, found)
+                _descend(opened, child, here, rest, found, seen)
             else:
                 found[here] = True
 

@@ -162,6 +162,13 @@ def test_parents(context):
     assert selected(context, "x/./*/*", parents=True, exclude=["b", "a/1.txt"]) == []
 
 
+def test_many_stars_are_quick(context):
+    context("/".join("abcdefghijklmnopqrst") + "/file")
+    found = selected(context, "/".join(["**", "*"] * 9) + "/file", parents=True)
+    assert len(found) == 1
+    assert selected(context, "/".join(["**"] * 30) + "/none", parents=True) == []
+
+
 def test_sockets_are_left_out_devices_refused_fifos_kept(context):
     import socket
 
