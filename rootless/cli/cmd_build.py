@@ -6,7 +6,7 @@ from rootless.errors import RlError
 _PULL = {"true": "always", "false": "missing", "ifnewer": "newer", "ifmissing": "missing"}
 # Options of the command line that are another attribute, or none, of a build's Options.
 OTHERS = {"from": "from_"}
-_OURS = ("pull_always", "pull_never", "load", "push", "userns", "timestamp", "retry_delay", "pull",
+_OURS = ("pull_always", "pull_never", "load", "push", "timestamp", "retry_delay", "pull",
          "tls_verify", "creds", "format", "layers", "progress", "source_date_epoch", "rm",
          "force_rm")  # fmt: skip
 

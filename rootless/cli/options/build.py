@@ -1,6 +1,6 @@
 """The options of build (podman-build(1), docker-buildx-build(1))."""
 
-from rootless.cli.options.common import AUTHFILE, NO_LIMITS, NO_TRUST, PLATFORM, TLS_VERIFY
+from rootless.cli.options.common import AUTHFILE, NO_TRUST, PLATFORM, TLS_VERIFY
 from rootless.cli.options.table import FLAG, Verb, flag, many, missing, number, value, words
 
 _WHAT, _IMAGE, _STEPS = "What to build", "The image", "RUN steps"
@@ -71,8 +71,16 @@ _steps = (
     words("--allow", "ENTITLEMENT", "Let steps ask for security.insecure or network.host",
           group=_STEPS),
     flag("--http-proxy", "Let steps see your proxy variables", default=True, group=_STEPS),
-    value("--userns", "MODE", "User namespace: host, that of all containers (default)",
-          choices=("host",), group=_STEPS),
+    many("--group-add", "GROUP", "Add a group to the program of a step; keep-groups keeps yours of"
+         " this machine", group=_STEPS),
+    value("--ipc", "MODE", "IPC namespace: private or host (default: private)",
+          choices=("private", "host"), group=_STEPS),
+    value("--uts", "MODE", "Host name namespace: private or host (default: private)",
+          choices=("private", "host"), group=_STEPS),
+    value("--pid", "MODE", "Process namespace: private, and nothing else, so that no process"
+          " outlives its step", choices=("private",), group=_STEPS),
+    value("--userns", "MODE", "User namespace: host or container, which are the same here: that of"
+          " all containers", choices=("host", "container", "private"), group=_STEPS),
     flag("--rm", "Remove what steps ran in; it can't be turned off", default=True, group=_STEPS),
     flag("--force-rm", "Remove it after a failure, too; it can't be turned off", default=True,
          group=_STEPS),
@@ -139,18 +147,17 @@ _shown = (
     flag("--check", "Only look for mistakes in the Containerfile", group=_SHOWN),
 )  # fmt: skip
 
-_LIMITS = ("memory", "memory_swap", "cpu_shares", "cpu_period", "cpu_quota", "cpuset_cpus",
-           "cpuset_mems", "cgroup_parent")  # fmt: skip
-_NAMESPACES = "every RUN step gets namespaces of its own"
 _NOT_BUILT = (
-    *(row for row in NO_LIMITS if row.name in _LIMITS),
-    *missing(_NAMESPACES, "--ipc --pid --uts --cgroupns"),
-    *missing(_NAMESPACES + ", with the ids that rl info shows", "--userns-uid-map"
-             " --userns-gid-map --userns-uid-map-user --userns-gid-map-group"),
+    *missing("steps have no limits of their own; limit all of a build:"
+             " systemd-run --user --scope -p MemoryMax=2G rl build .",
+             "-m,--memory --memory-swap -c,--cpu-shares --cpu-period --cpu-quota --cpuset-cpus"
+             " --cpuset-mems --cgroup-parent"),
+    *missing("steps see no cgroups but their own", "--cgroupns"),
+    *missing("all steps have the ids that rl info shows", "--userns-uid-map --userns-gid-map"
+             " --userns-uid-map-user --userns-gid-map-group"),
     *missing("rl runs steps in one way only", "--isolation --runtime --runtime-flag"),
     *missing("rl runs no hooks", "--hooks-dir"),
     *missing("steps read nothing from standard input", "--stdin", FLAG),
-    *missing("RUN steps keep the groups of their user", "--group-add"),
     *missing("Containerfiles are not run through a preprocessor; do it before:"
              " cpp -E -P Containerfile.in | rl build -f - .", "--cpp-flag"),
     *missing("layers are compressed when they are pushed or saved", "--compress"

@@ -1,6 +1,6 @@
 """Rows that several verbs share."""
 
-from rootless.cli.options.table import flag, many, missing, number, value
+from rootless.cli.options.table import flag, many, number, value
 
 LATEST = flag("-l --latest", "Take the container that was created last")
 FORMAT = value(
@@ -50,10 +50,3 @@ def PLATFORM(group=None):
 
 
 NO_TRUST = "content trust does not exist any more; rl checks every digest"
-NO_LIMITS = missing(
-    "resource limits are not supported by this version",
-    "-m,--memory --memory-reservation --memory-swap --memory-swappiness --cpus -c,--cpu-shares"
-    " --cpu-period --cpu-quota --cpu-rt-period --cpu-rt-runtime --cpuset-cpus --cpuset-mems"
-    " --pids-limit --blkio-weight --blkio-weight-device --device-read-bps --device-read-iops"
-    " --device-write-bps --device-write-iops --cgroup-conf --cgroup-parent --cgroups",
-)
