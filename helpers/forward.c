@@ -179,6 +179,7 @@ static void prepare(void)
     long result;
 
     sys_signal(SIGPIPE, 1);
+    SYS5(__NR_prctl, PR_SET_NAME, "rl-forward", 0, 0, 0); /* what others see hold a port */
     raise_limit();
     f.epoll = (int)SYS1(__NR_epoll_create1, EPOLL_CLOEXEC);
     if (f.epoll < 0)

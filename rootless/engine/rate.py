@@ -35,6 +35,13 @@ def step(record, connect):
     return limit
 
 
+def renew(engine, record):
+    """Take in the interfaces that a running container has been given since its start."""
+    pid = records.state(engine, record)["pid"]
+    if pid and record["network"].get("rate"):
+        _apply(pid, record["network"]["rate"], record.get("ports") or ())
+
+
 def change(engine, record, given):
     """``rl update --network-rate``: for the next start, and at once if it runs; the record."""
     rate = check(record["network"]["parsed"], given, record.get("ports"))
