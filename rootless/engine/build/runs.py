@@ -10,13 +10,14 @@ from rootless.build.solve.scope import PROXIES
 from rootless.build.solve.stage import Task
 from rootless.build.steps import run as steps
 from rootless.build.steps.run import RunStep, Settings
+from rootless.engine import images_platform
 from rootless.engine.build import entitlements
 from rootless.kernel import files
 
 # Options that a step can see something of: they belong to its key.
 _SEEN = ("add_host", "cap_add", "cap_drop", "device", "dns", "dns_option", "dns_search",
-         "no_hosts", "no_hostname", "network", "security_opt", "shm_size", "ulimit",
-         "volume")  # fmt: skip
+         "group_add", "ipc", "no_hosts", "no_hostname", "network", "security_opt", "shm_size",
+         "ulimit", "uts", "volume")  # fmt: skip
 _PIPES = "/dev/pipes"
 
 
@@ -57,6 +58,7 @@ def task(work, build, number, instruction):
     def do(output):
         from rootless.engine.build import run_step
 
+        images_platform.check(build.vertex.image or build.vertex.title, state.platform)
         entitlements.check_platform(state.platform, node)
         env = {**arguments, **state.env}
         with ExitStack() as stack:
