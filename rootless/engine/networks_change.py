@@ -156,7 +156,7 @@ def reload(engine, record):
         raise NotOnNetworks(name, record["network"]["parsed"]["mode"])
     joined = _joined(engine)
     with live(engine, joined) as there:
-        for running, members in networks_join.running_members(engine, joined.rules):
+        for running, members in networks_join.running_members(engine):
             if running["id"] != record["id"] or name in there.repaired:
                 continue
             for definition, _ in members:

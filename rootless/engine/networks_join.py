@@ -76,10 +76,22 @@ def _keep(run_dir):
 
 def joined_of(engine, members, definitions, facts, programs, order):
     """The Joined of some members; ``definitions`` are all there are."""
-    rules = {"": networks_rules.base(engine, plan.INTERFACE)}
-    for definition in definitions:
+    rules = _Rules(engine)
+    rules[""] = networks_rules.base(engine, plan.INTERFACE)
+    for definition, _ in members:
         rules[definition["name"]] = networks_rules.join(engine, definition)
     return Joined(members, rules, outside(definitions, facts, programs, order))
+
+
+class _Rules(dict):
+    """The rules by network's name; those of others are read when one has to be repaired."""
+
+    def __init__(self, engine):
+        self._engine = engine
+
+    def __missing__(self, name):
+        self[name] = networks_rules.join(self._engine, networks.load(self._engine, name))
+        return self[name]
 
 
 def outside(definitions, facts, programs, order):
@@ -231,7 +243,7 @@ class Live:
 
     def repair(self):
         """Plug in the running containers that the holder doesn't know: their names."""
-        for record, members in running_members(self.engine, self.joined.rules):
+        for record, members in running_members(self.engine):
             missing = [(one, lease) for one, lease in members
                        if (record["id"], one["name"]) not in self.members]
             if record["id"] == self.skip or not missing:
@@ -247,12 +259,10 @@ class Live:
                 continue  # it has just ended; or else network reload tells
 
 
-def running_members(engine, known):
+def running_members(engine):
     """Every running container on networks: (record, [(definition, lease)])."""
     found = {}
     for definition in networks.everything(engine):
-        if definition["name"] not in known:
-            continue
         for container_id, lease in networks_leases.of_network(engine, definition["name"]).items():
             found.setdefault(container_id, []).append((definition, lease))
     for container_id, members in found.items():

@@ -35,7 +35,6 @@ _RESERVED = (
     "slirp4netns",
     DEFAULT,
 )
-_MOST = 64  # as many as the holder can have in use at a time
 _POOL4 = [(10, high, 0) for high in range(89, 256)]
 _POOL6 = "fd72:6c:{0:x}::"
 _ISOLATE = ("true", "false", "strict", "1", "0", "t", "f")
@@ -113,8 +112,6 @@ def make(name, given, others, facts, created):
         raise BadDefinition(
             "--ipam-driver", f"there is only host-local, not {given['ipam_driver']}"
         )
-    if len(others) >= _MOST:
-        raise BadDefinition(name or "", f"there are {len(others)} networks already, no more fit")
     interface = _interface(given.get("interface_name"), others)
     name = name or interface
     check_name(name)
