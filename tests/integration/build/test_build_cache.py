@@ -239,7 +239,8 @@ def test_the_same_digest_for_other_users_with_other_ids(user_rl, busybox_image, 
     found = set()
     for name in ("rl-test", "rl-test-2", "rl-test-one"):
         rl = user_rl(name)
-        rl.ok("load", "-i", busybox_image)
+        with open(busybox_image, "rb") as file:
+            rl.ok("load", input=file.read())
         directory = f"{rl.home}/context"
         os.makedirs(f"{directory}/sub")
         write(directory, "1", "a")
