@@ -3,7 +3,7 @@
 import os
 
 from rootless.build.language import lint
-from rootless.engine import events, images, images_push, manifests
+from rootless.engine import events, images, images_change, images_push, manifests
 from rootless.engine.build import annotating, entitlements, outputs, remote_cache
 from rootless.engine.build import build as builder
 from rootless.errors import RlError
@@ -54,9 +54,11 @@ def build(engine, options, progress):
             lines = delivery.run()
             if leaving:
                 remote_cache.leave(engine, options, leaving, delivery.builds, progress)
-            return lines
     finally:
         engine.store.tmp.release()
+    if leaving or delivery.passing:
+        images_change.sweep(engine)  # documents of what was there for the way only
+    return lines
 
 
 def _warn(one, progress):
@@ -89,6 +91,7 @@ class _Delivery:
         self.several = False
         self.record = None
         self.pushed = None
+        self.passing = False  # something was made in the store that nothing needs any more
 
     def run(self):
         options, wanted = self.options, self.wanted
@@ -196,6 +199,7 @@ class _Delivery:
 
     def _forget(self):
         """Remove images that were there for an archive only."""
+        self.passing = True
         for image in self.made:
             if not self.store.images.names(image):
                 try:
