@@ -53,14 +53,7 @@ def _create(engine, request, progress, durable, before):
         raise Incompatible("--rm", "--restart")
     if options.get("name"):
         records.check_name(options["name"])
-    if options.get("cidfile"):
-        from rootless.engine import lifecycle
-
-        lifecycle.check_free(options["cidfile"])
-    if options.get("restart"):
-        from rootless.engine import lifecycle
-
-        lifecycle.check_policy(options["restart"])
+    _check_words(options)
     limited = _limits(engine, options)  # before any image is fetched
     image = _image(engine, request, progress)
     host = gather(
@@ -73,7 +66,7 @@ def _create(engine, request, progress, durable, before):
         cgroup_writable=_owns_cgroup(engine, options),
     )
     spec = make_spec(request, image["config"], host, lambda name: _mounts_of(engine, name))
-    if spec["rl"]["network"]["mode"] == "networks":
+    if "networks" in spec["rl"]["network"]:
         _on_networks(engine, options, spec["rl"]["network"]["networks"])
     spec["linux"]["resources"], spec["rl"]["cgroups"] = limited
     _warn(spec)
@@ -106,6 +99,18 @@ def _create(engine, request, progress, durable, before):
     if durable:
         records.make_durable(engine, container_id)
     return record
+
+
+def _check_words(options):
+    """Refuse what is wrong with --cidfile and --restart before anything is done."""
+    if options.get("cidfile"):
+        from rootless.engine import lifecycle
+
+        lifecycle.check_free(options["cidfile"])
+    if options.get("restart"):
+        from rootless.engine import lifecycle
+
+        lifecycle.check_policy(options["restart"])
 
 
 def _limits(engine, options):
