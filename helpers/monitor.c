@@ -484,12 +484,17 @@ static void become_on_exit(void)
     SYS3(__NR_execve, m.on_exit.words[0], m.on_exit.words, m.environment);
 }
 
-/* Whoever connected while we were leaving still gets an answer. */
+/* Whoever connected while we were leaving still gets an answer, and is heard: it may not
+ * want the container to be started again. */
 static void leave(void)
 {
     if (m.listen >= 0) {
         SYS3(__NR_unlinkat, m.run, "control", 0);
         accept_clients();
+        for (int i = 0; i < CLIENTS; i++)
+            client_read(&m.clients[i]);
+        if (m.restarting && !will_restart())
+            write_exit();
     }
     for (int i = 0; i < CLIENTS; i++)
         if (m.clients[i].fd >= 0)

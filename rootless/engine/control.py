@@ -10,6 +10,7 @@ from rootless.kernel.process import look_twice
 
 _LARGEST = 1 << 16
 NEVER = 0xFFFFFFFF
+_LOOK = 0.002  # seconds between two looks at the life lock
 
 
 class NotRunning(RlError):
@@ -110,14 +111,24 @@ class Control:
         return Ended(packet) if packet else None
 
 
-def wait_released(engine, record):
-    """Wait until the monitor (or a launch) has let go of the container altogether."""
+def wait_released(engine, record, seconds=None):
+    """Wait until the monitor (or a launch) has let go of the container altogether: True, or
+    False if ``seconds`` have passed."""
     run_dir = records.run_directory(engine, record["id"])
     try:
         alive = os.open(f"{run_dir}/alive", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        return
+        return True
     try:
-        files.lock(alive, exclusive=False)
+        if seconds is None:
+            return files.lock(alive, exclusive=False)
+        from time import monotonic, sleep
+
+        deadline = monotonic() + seconds
+        while not files.lock(alive, exclusive=False, wait=False):
+            if monotonic() > deadline:
+                return False
+            sleep(_LOOK)
+        return True
     finally:
         os.close(alive)

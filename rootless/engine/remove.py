@@ -11,6 +11,7 @@ from rootless.kernel import files
 GONE = ".gone-"
 _KILL = 9
 _PAUSE, _TRIES = 0.02, 3000  # a launch takes a minute at most
+_HEARD = 1.0  # seconds in which a monitor that was told to has ended
 _LONGEST = 4_000_000  # seconds: what the monitor's 32 bits of milliseconds hold
 _SURELY_LEFT = 60  # seconds from making a runtime directory to holding the lock in it
 
@@ -109,8 +110,10 @@ def end(engine, record, timeout=None):
                 else:
                     control.stop(0, int(seconds * 1000))
                 control.wait_end(seconds + 30)
-            wait_released(engine, record)
-            return
+            # A monitor that was just leaving for the next run has not heard it: then there
+            # is another one soon.
+            if wait_released(engine, record, _HEARD):
+                return
         except NotRunning:
             if not records.is_alive(run_dir):
                 return

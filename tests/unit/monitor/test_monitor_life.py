@@ -302,6 +302,23 @@ def test_the_restart_delay_can_be_ended(workdir):
         assert not os.path.exists(f"{workdir}/after")
 
 
+@pytest.mark.parametrize("wish", [b"K\x09\x01", b"T" + bytes(5)])
+def test_a_wish_at_the_end_of_the_restart_delay_is_heard(workdir, wish):
+    more = ["restart=always", "restart-delay=300", "on-exit=2", "/bin/touch",
+            f"{workdir}/after", "on-exit-if=restart"]  # fmt: skip
+    with Monitored(workdir, ["true"], words=more) as box:
+        assert box.founder.until(b"x")[0] == bytes([0, 0, 4])
+        os.kill(box.pid, signal.SIGSTOP)
+        os.waitpid(box.pid, os.WUNTRACED)
+        time.sleep(0.5)  # the delay is over when it goes on
+        late = box.connect()
+        late.send(wish)
+        os.kill(box.pid, signal.SIGCONT)
+        assert box.wait() == 0
+        assert (box.record()["restart"], box.record()["stopped"]) == (False, True)
+        assert not os.path.exists(f"{workdir}/after")
+
+
 def test_the_restart_delay_passes(workdir):
     more = ["restart=always", "restart-delay=200", "on-exit=2", "/bin/touch", f"{workdir}/after"]
     with Monitored(workdir, ["true"], words=more) as box:
