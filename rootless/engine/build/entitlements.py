@@ -37,11 +37,13 @@ def check(options, instruction):
         )  # fmt: skip
 
 
-def check_platform(platform, node):
-    """See that programs of an oci.Platform run here. Raises BuildError with its place."""
+def check_platform(name, platform, node):
+    """See that programs of the image ``name`` for an oci.Platform run here. Raises BuildError
+    with its place."""
     if not images_platform.runs_here(platform):
         raise error_at(
-            node, f"programs of {platform} don't run on this machine ({images_platform.host()})",
+            node, f"{name} is for {platform}, whose programs don't run on this machine"
+            f" ({images_platform.host()})",
             "install qemu-user-static and binfmt-support, which register an emulator with"
             " binfmt_misc; steps without RUN need none",
         )  # fmt: skip

@@ -10,7 +10,6 @@ from rootless.build.solve.scope import PROXIES
 from rootless.build.solve.stage import Task
 from rootless.build.steps import run as steps
 from rootless.build.steps.run import RunStep, Settings
-from rootless.engine import images_platform
 from rootless.engine.build import entitlements
 from rootless.kernel import files
 
@@ -58,8 +57,7 @@ def task(work, build, number, instruction):
     def do(output):
         from rootless.engine.build import run_step
 
-        images_platform.check(build.vertex.image or build.vertex.title, state.platform)
-        entitlements.check_platform(state.platform, node)
+        entitlements.check_platform(build.vertex.image or build.vertex.title, state.platform, node)
         env = {**arguments, **state.env}
         with ExitStack() as stack:
             step = RunStep(
