@@ -4,7 +4,7 @@ import os
 
 from rootless import helpers_dir
 from rootless.engine import connect as connecting
-from rootless.engine import events, networks, networks_join, networks_leases, records
+from rootless.engine import events, networks, networks_join, networks_leases, rate, records
 from rootless.errors import RlError
 from rootless.kernel import userns
 from rootless.model.network import address, host_name, is_ipv6, mac_address
@@ -118,7 +118,8 @@ def _plug(engine, record, definition, entry):
     except BaseException:
         networks_leases.drop(engine, name, record["id"])
         raise
-    _rewrite(engine, record, joined.outside, added=lease)
+    rate.renew(engine, record)
+    _rewrite(engine, record, added=lease)
 
 
 def disconnect(engine, network, container, force=False):
@@ -144,7 +145,7 @@ def disconnect(engine, network, container, force=False):
         with live(engine, joined) as there:
             plug.remove_member(there.holder, definition, record["id"])
         networks_leases.drop(engine, name, record["id"])
-        _rewrite(engine, record, joined.outside, removed=lease)
+        _rewrite(engine, record, removed=lease)
     _note(engine, record, left)
     events.network(engine, "disconnect", name, record["id"])
 
@@ -164,12 +165,13 @@ def reload(engine, record):
             with networks_join.Inside(engine, record) as inside:
                 inside.clear([lease["interface"] for _, lease in members])
                 there.plug(record["id"], members, inside.namespace, inside.route, inside.pidfd)
+    rate.renew(engine, record)
 
 
 # --- the files of a running container --------------------------------------------------------
 
 
-def _rewrite(engine, record, way_out, added=None, removed=None):
+def _rewrite(engine, record, added=None, removed=None):
     """Let /etc/hosts and /etc/resolv.conf of a running container follow its networks."""
     directory = f"{records.directory(engine, record['id'])}/files"
     leased = networks_leases.of_container(engine, record["id"])
@@ -187,8 +189,9 @@ def _rewrite(engine, record, way_out, added=None, removed=None):
     names = " ".join(networks_join.own_names(record))
     lines += [f"{row['address']}\t{names}" for row in (added or {}).get("addresses", ())]
     if added and not any("host.containers.internal" in line.split() for line in lines):
-        if way_out["host"] and any(not one["internal"] for one, _ in members):
-            lines.append(f"{way_out['host']}\t{' '.join(hosts.HOST_NAMES)}")
+        host = networks_join.host_address(host_network.look())
+        if host and any(not one["internal"] for one, _ in members):
+            lines.append(f"{host}\t{' '.join(hosts.HOST_NAMES)}")
     _replace(engine, path, "".join(f"{line}\n" for line in lines))
 
 

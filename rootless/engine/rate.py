@@ -29,7 +29,7 @@ def step(record, connect):
 
     def limit(pid, route):
         words = connect(pid, route) if connect else []
-        _apply(pid, record["network"]["rate"], record.get("ports") or ())
+        _apply(pid, record, record["network"]["rate"])
         return words
 
     return limit
@@ -39,7 +39,7 @@ def renew(engine, record):
     """Take in the interfaces that a running container has been given since its start."""
     pid = records.state(engine, record)["pid"]
     if pid and record["network"].get("rate"):
-        _apply(pid, record["network"]["rate"], record.get("ports") or ())
+        _apply(pid, record, record["network"]["rate"])
 
 
 def change(engine, record, given):
@@ -47,18 +47,20 @@ def change(engine, record, given):
     rate = check(record["network"]["parsed"], given, record.get("ports"))
     pid = records.state(engine, record)["pid"]
     if pid:
-        _apply(pid, rate, record.get("ports") or ())
+        _apply(pid, record, rate)
     return {**record, "network": {**record["network"], "rate": rate}}
 
 
-def _apply(pid, rate, ports):
+def _apply(pid, record, rate):
     from rootless.network import shaping
 
+    ports = record.get("ports") or ()
+    shared = record["network"]["parsed"]["mode"] == "networks"
     flags = os.O_RDONLY | os.O_CLOEXEC
     opened = [os.open(f"/proc/{pid}/ns/{kind}", flags) for kind in ("user", "net")]
     try:
         opened.append(userns.open_inside(*opened, lambda: shaping.open_socket(rate)))
-        shaping.apply(opened[-1], rate, ports)
+        shaping.apply(opened[-1], rate, ports, shared)
     except OSError as error:
         raise shaping.CannotShape(error.strerror) from None
     finally:

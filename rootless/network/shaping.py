@@ -144,8 +144,7 @@ def bucket(bits, rate, mtu):
     helpers have no selective acknowledgements, and losses in a row cost them seconds.
     """
     per_second = bits // 8
-    burst = rate["burst"] or max(2 * mtu, per_second // 100)
-    burst = max(burst, mtu + 100)
+    burst = max(rate["burst"] or per_second // 100, mtu + 100)
     if rate["latency"]:
         return per_second, burst, burst + max(mtu, per_second * rate["latency"] // 1_000_000)
     return per_second, burst, burst + max(_QUEUE, 2 * mtu, per_second // 20)
@@ -231,20 +230,21 @@ def match_service(udp):
     return [*start, *choice, *blocks[0], *blocks[1]]
 
 
-def apply(descriptor, rate, ports=()):
+def apply(descriptor, rate, ports=(), shared=False):
     """Limit the traffic of a network namespace, or change the limits; None lifts them.
 
     ``descriptor`` is of an rtnetlink socket of that namespace, ``ports`` are the container's
-    published ones (mappings of ports.parse).  Raises CannotShape.
+    published ones (mappings of ports.parse).  ``shared``: others send to its interfaces as
+    well, packets as large as these were made for.  Raises CannotShape.
     """
     with netlink.Route(descriptor) as route:
         try:
-            _apply(route, rate, ports)
+            _apply(route, rate, ports, shared)
         except OSError as error:
             raise CannotShape(str(error.args[-1])) from None
 
 
-def _apply(route, rate, ports):
+def _apply(route, rate, ports, shared):
     links = {link["name"]: link for link in route.links()}
     ours = [links.pop(name) for name in (OUT, IN) if name in links]
     indexes = {link["name"]: link["index"] for link in ours}
@@ -259,12 +259,14 @@ def _apply(route, rate, ports):
             index = target[name] = indexes.get(name) or traffic.add_ifb(route, name)
             route.set_link(index, mtu=whole)
             # A helper sends packets as large as it was started with.
-            speed, burst, limit = bucket(bits, rate, mtu if name == OUT else whole)
+            most = whole if shared or name == IN else mtu
+            speed, burst, limit = bucket(bits, rate, most)
             traffic.set_bucket(route, index, rate=speed, burst=burst, limit=limit)
     for link in links.values():
         _lead(route, link, target, _udp(ports))
         if not link["flags"] & netlink.IFF_LOOPBACK:
-            route.set_link(link["index"], mtu=mtu)
+            if not shared:
+                route.set_link(link["index"], mtu=mtu)
         elif ports:
             route.set_link(link["index"], mtu=mtu if limited else _LOOPBACK_MTU)
     for name, index in indexes.items():
