@@ -45,6 +45,7 @@ class Upper:
     hasher   made before any fork
     lowers   trees of the layers below (paths), bottom first
     single   True where one id is mapped: owners are noted, not set
+    mine     (uid, gid) that files of this step have where nothing is noted
     noted    {inode: (uid, gid)} of links and the like, which can't carry an owner's mark
     root     (mode, uid, gid) that the root directory had when the step began
     newest   latest time (seconds) for files, or None; ``stamp``: the time of all, or None
@@ -52,6 +53,7 @@ class Upper:
 
     def __init__(self, **fields):
         self.noted = {}
+        self.mine = (0, 0)
         self.newest = self.stamp = self.root = None
         self.__dict__.update(fields)
 
@@ -166,7 +168,8 @@ class _Walk:
         """The member for the directory itself; its time, None for a root as it was."""
         if not path and (status.st_mode & 0o7777, status.st_uid, status.st_gid) == self.upper.root:
             if OWNER not in found:
-                os.fchown(descriptor, 0, 0)
+                if not self.upper.single:
+                    os.fchown(descriptor, 0, 0)
                 os.fchmod(descriptor, 0o755)
                 return None
         seconds = self._time(status)
@@ -252,8 +255,9 @@ class _Walk:
         """A symbolic link or a named pipe."""
         seconds = self._time(status)
         owner = (status.st_uid, status.st_gid)
-        if self.upper.single and status.st_ino in self.upper.noted:
-            owner = self._whole(self.upper.noted[status.st_ino], (0, 0))
+        if self.upper.single:
+            noted = self.upper.noted.get(status.st_ino, (None, None))
+            owner = self._whole(noted, self.upper.mine)
             if owner != (0, 0):
                 self.owners[path] = owner
         if status.st_nlink > 1 and self._linked(path, status, mode, seconds):
@@ -290,10 +294,10 @@ class _Walk:
     def _owner(self, path, status, descriptor, found):
         """(uid, gid) of a file; what isn't on disk is noted for the index."""
         on_disk = status.st_uid, status.st_gid
-        if on_disk != (0, 0):
+        if on_disk != (0, 0) and not self.upper.single:
             return on_disk
         owner = parse_owner(os.getxattr(descriptor, OWNER)) if OWNER in found else (None, None)
-        owner = self._whole(owner, self._older(path) if ORIGIN in found else (0, 0))
+        owner = self._whole(owner, self._older(path) if ORIGIN in found else self.upper.mine)
         if owner != (0, 0):
             self.owners[path] = owner
         return owner

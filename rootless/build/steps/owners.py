@@ -47,10 +47,12 @@ _fchownat = libc.function(
 
 
 class Owners:
-    """Answers for one step; ``upper`` is a descriptor of its upper directory."""
+    """Answers for one step; ``upper`` is a descriptor of its upper directory, ``mine`` the
+    (uid, gid) that there are."""
 
-    def __init__(self, upper):
+    def __init__(self, upper, mine=(0, 0)):
         self.upper = upper
+        self.mine = mine
         self.calls = fakeowner.calls()
         self.kept = {}  # inode → (descriptor, (uid, gid))
 
@@ -72,7 +74,9 @@ class Owners:
         try:
             name = self.calls[architecture, call]
             task = _Task(pid, lambda: ioctl(listener, _VALID, number.to_bytes(8, "little")))
-            if name in _NODE:
+            if not task.may_chown():
+                error = self._refused(name, arguments)
+            elif name in _NODE:
                 self._make(task, name, arguments)
             else:
                 self._chown(task, name, arguments)
@@ -83,6 +87,15 @@ class Owners:
         except OSError as problem:
             if problem.errno != errno.ENOENT:
                 raise
+
+    def _refused(self, name, arguments):
+        """What is answered to who may not change owners."""
+        if name not in _NODE:
+            first = _CHOWN[name.removesuffix("16")][2]
+            owner = [_id(value, name.endswith("16")) for value in arguments[first : first + 2]]
+            if all(new in (None, old) for new, old in zip(owner, self.mine, strict=True)):
+                return 0
+        return -errno.EPERM
 
     # --- chown ---
 
@@ -103,7 +116,8 @@ class Owners:
                 target = task.open(directory, text, follow)
         try:
             # For its other effects: the file is copied up, it loses its set-uid bit.
-            real = [_NOBODY if one is None else 0 for one in owner]
+            real = [_NOBODY if new is None else old
+                    for new, old in zip(owner, self.mine, strict=True)]  # fmt: skip
             libc.call(_fchownat, target, b"", *real, libc.AT_EMPTY_PATH)
             if task.in_root(target):
                 self._note(os.readlink(f"/proc/self/fd/{target}".encode()), owner)
@@ -124,7 +138,7 @@ class Owners:
             names = os.listxattr(place)
             if capture.OWNER in names:
                 owner = _over(owner, capture.parse_owner(os.getxattr(place, capture.OWNER)))
-            if capture.ORIGIN not in names and not any(owner):
+            if capture.ORIGIN not in names and owner == self.mine:
                 if capture.OWNER in names:
                     os.removexattr(place, capture.OWNER)
             else:
@@ -138,7 +152,7 @@ class Owners:
         if known is not None:
             os.close(known[0])
             owner = _over(owner, known[1])
-        if any(owner):
+        if _over(owner, self.mine) != self.mine:
             self.kept[inode] = descriptor, owner
         else:
             os.close(descriptor)
@@ -266,8 +280,16 @@ class _Task:
 
     def umask(self):
         """Its file mode creation mask."""
+        return int(self._status(b"Umask:", b"022"), 8)
+
+    def may_chown(self):
+        """Whether it has CAP_CHOWN, the capability with the number 0."""
+        return bool(int(self._status(b"CapEff:", b"0"), 16) & 1)
+
+    def _status(self, name, default):
+        """A field of its /proc/PID/status (proc(5)): bytes."""
         with open(f"/proc/{self.pid}/status", "rb", 0) as file:
             for line in file.read(4096).splitlines():
-                if line.startswith(b"Umask:"):
-                    return int(line.split()[1], 8)
-        return 0o022
+                if line.startswith(name):
+                    return line.split()[1]
+        return default

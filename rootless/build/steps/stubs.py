@@ -9,7 +9,7 @@ had these directories to itself meanwhile (CVE-2024-23652).  Runs in the user na
 import os
 
 from rootless.kernel import files
-from rootless.store import capture, merged
+from rootless.store import capture, changes, merged
 
 _IFMT, _IFDIR = 0o170000, 0o040000
 
@@ -29,6 +29,25 @@ def look(home, name):
                     if status.st_mode & _IFMT == _IFDIR:
                         waiting.append(here)
             finally:
+                os.close(holder)
+        return found
+    finally:
+        os.close(root)
+
+
+def added(home, name, path, lowers):
+    """As ``look``, for a clone: of what isn't in the layers ``lowers`` (paths of trees).
+
+    ``path``: of the directory ``home``.
+    """
+    root = os.open(name, files.DIRECTORY, dir_fd=home)
+    try:
+        found = {}
+        for below, kind in changes.find("clone", path, lowers):
+            if kind == "A":
+                parent, _, last = below.rpartition(b"/")
+                holder = files.open_beneath(root, parent)
+                found[below] = identity(os.lstat(last, dir_fd=holder))
                 os.close(holder)
         return found
     finally:

@@ -16,7 +16,7 @@ import marshal
 import os
 import select
 
-from rootless.build.steps import stubs
+from rootless.build.steps import owners, stubs
 from rootless.errors import RlError
 from rootless.kernel import files, process, tree, userns
 from rootless.runtime import launch
@@ -37,17 +37,21 @@ class Supervisor:
 
     space    descriptor of the user namespace
     upper    store.capture.Upper, or None where the founder makes the layer
-    home     descriptor of the step's working directory
-    tree     the name in it of what the step writes to ("upper", "rootfs")
-    owners   owners.Owners, the class, where they are noted; else None
+    home     descriptor of the step's working directory; ``path`` names it
+    tree     the name in it of what the step writes to: "upper", or "rootfs" of a clone
+    lowers   trees of the layers below (paths), bottom first
+    mine     (uid, gid) that are all the ids there are, where owners are noted; else None
     """
 
-    def __init__(self, space, upper, home, tree, owners=None):
+    def __init__(self, space, upper, home, tree, lowers, path, mine=None):
         self.space = space
         self.upper = upper
         self.home = home
         self.tree = tree
-        self.owners = owners
+        self.lowers = lowers
+        self.path = path
+        self.mine = mine
+        self.owners = None
 
     def __call__(self, job, descriptors):
         for descriptor in job.stdio:
@@ -59,15 +63,17 @@ class Supervisor:
         launch.end_with(job.founder)  # the change of ids has undone it
         os.umask(0)
         try:
-            before = self._look() if self.upper else {}
-            if self.owners is not None:
-                self.owners = self.owners(os.open(self.tree, files.DIRECTORY, dir_fd=self.home))
+            before = self._look()
+            if self.mine is not None:
+                place = os.open(self.tree, files.DIRECTORY, dir_fd=self.home)
+                self.owners = owners.Owners(place, self.mine)
             self._begin(job, descriptors)
             code = self._wait(job, descriptors)
             self._end_helpers(job)
             facts = None
-            if code == 0 and self.upper:
-                facts = self._result(before)
+            if code == 0:
+                stubs.clean(self.home, self.tree, before)
+                facts = self._result() if self.upper else None
             for name in _LEFT:
                 tree.remove_tree(self.home, name)
         except OSError as error:
@@ -79,8 +85,11 @@ class Supervisor:
         os._exit(0)
 
     def _look(self):
-        status = os.stat(self.tree, dir_fd=self.home)
-        self.upper.root = status.st_mode & 0o7777, status.st_uid, status.st_gid
+        if self.tree == "rootfs":
+            return stubs.added(self.home, self.tree, self.path, self.lowers)
+        if self.upper:
+            status = os.stat(self.tree, dir_fd=self.home)
+            self.upper.root = status.st_mode & 0o7777, status.st_uid, status.st_gid
         return stubs.look(self.home, self.tree)
 
     def _begin(self, job, descriptors):
@@ -141,8 +150,7 @@ class Supervisor:
             except ProcessLookupError:
                 pass
 
-    def _result(self, before):
-        stubs.clean(self.home, self.tree, before)
+    def _result(self):
         if self.owners is not None:
             self.upper.noted = self.owners.noted()
         return capture.take(self.upper)

@@ -14,10 +14,9 @@ import os
 import select
 
 from rootless.build.steps import supervise
-from rootless.build.steps.owners import Owners
 from rootless.build.steps.run import StepFailed
 from rootless.engine import assemble
-from rootless.engine.build import step_mounts, step_network, step_spec
+from rootless.engine.build import step_mounts, step_network, step_spec, step_user
 from rootless.engine.build.step_agent import Relay
 from rootless.errors import RlError
 from rootless.kernel import files, process, tree, userns
@@ -53,13 +52,20 @@ class Runner:
         self.engine = engine
         self.store = engine.store
         self.process = os.getpid()
-        self.space = _hold_namespace(engine.ids)
+        self._spaces = {}
         self.host = step_spec.host_facts(engine)
         self.driver = assemble.best_driver(engine, False)
 
     def run(self, step, output):
         with self.store.tmp.make("step") as work:
             return _Step(self, step, work).run(output)
+
+    def space(self, ids):
+        """The user namespace with the map ``ids``: one for all steps that have it."""
+        key = ids.uids, ids.gids
+        if key not in self._spaces:
+            self._spaces[key] = _hold_namespace(ids)
+        return self._spaces[key]
 
 
 def _hold_namespace(ids):
@@ -82,7 +88,10 @@ class _Step:
         self.step = step
         self.work = work
         self.overlay = runner.driver.name == "overlay"
-        self.mounts = step_mounts.Mounts(step, self.store, work.path, self.overlay)
+        self.tree = "rootfs" if runner.driver.name == "clone" else capture.UPPER
+        self.ids = step_user.ids_for(runner.engine, step)
+        self.mounts = step_mounts.Mounts(step, self.store, work.path, self.overlay,
+                                         not self.ids.single)  # fmt: skip
 
     def run(self, output):
         blob = self.store.blobs.writer() if self.overlay else None
@@ -119,13 +128,14 @@ class _Step:
     def _upper(self, lowers, layer, blob):
         return capture.Upper(
             work=self.work.descriptor, layer=layer, blob=blob.fileno(), hasher=digests.hasher(),
-            lowers=lowers, single=self.engine.ids.single, newest=self.step.newest,
-            stamp=self.step.stamp,
+            lowers=lowers, single=self.ids.single, mine=step_user.mine(self.ids),
+            newest=self.step.newest, stamp=self.step.stamp,
         )  # fmt: skip
 
     def _job(self, rootfs, upper):
         step, engine = self.step, self.engine
         network = step_network.prepare(engine, step, self.work.path)
+        self.runner.host.ids = self.ids
         spec, _ = step_spec.make(step, self.runner.host, network.files, network.words)
         if "/etc/hostname" in network.files:
             with open(network.files["/etc/hostname"], "w", encoding="utf-8") as file:
@@ -136,18 +146,19 @@ class _Step:
         spec["mounts"] = sorted([*spec["mounts"], *mounts.entries],
                                 key=lambda entry: entry["destination"].count("/"))  # fmt: skip
         steps = mounts.place(plan.make_plan(spec, rootfs, f"{self.work.path}/root"))
-        asked = engine.ids.single and self.overlay
-        filters = seccomp.programs(spec, engine.ids, f"{engine.runroot}/seccomp", asked)
+        asked = self.ids.single and self.overlay
+        filters = seccomp.programs(spec, self.ids, f"{engine.runroot}/seccomp", asked)
+        space, mine = self.runner.space(self.ids), step_user.mine(self.ids)
         supervisor = supervise.Supervisor(
-            self.runner.space, upper, self.work.descriptor,
-            capture.UPPER if self.overlay else "rootfs", Owners if asked else None,
+            space, upper, self.work.descriptor, self.tree,
+            self.store.layers.paths(step.layers), self.work.path, mine if asked else None,
         )  # fmt: skip
         return launch.Job(
             spec={**spec, "process": {**spec["process"], "setHome": spec["rl"]["setHome"]}},
-            plan=steps, rootfs=rootfs, target=f"{self.work.path}/root", ids=engine.ids,
-            store_ids=engine.ids, join={"user": self.runner.space}, terminal=False, stdin=False,
+            plan=steps, rootfs=rootfs, target=f"{self.work.path}/root", ids=self.ids,
+            store_ids=engine.ids, join={"user": space}, terminal=False, stdin=False,
             filters=filters, network=network.connect, hold=True, founder=os.getpid(),
-            monitor=supervisor, watched=fakeowner.program(ask=True) if asked else None,
+            monitor=supervisor, watched=fakeowner.program(*mine, ask=True) if asked else None,
         )  # fmt: skip
 
     def _launch(self, job, output):

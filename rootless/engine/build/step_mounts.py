@@ -32,16 +32,18 @@ class Mounts:
     store    the open store
     home     path of the step's working directory
     overlay  whether overlayfs can be used
+    owners   whether files can have owners: with one id they all belong to that
     entries  for the specification; environ  variables that secrets and agents give
     locks    descriptors to be closed when the step is over
     relays   (listening socket, path of the agent's socket)
     """
 
-    def __init__(self, step, store, home, overlay):
+    def __init__(self, step, store, home, overlay, owners=True):
         self.step = step
         self.store = store
         self.home = home
         self.overlay = overlay
+        self.owners = owners
         self.entries, self.environ, self.locks, self.relays = [], [], [], []
         self._private = []
         self._taken = {}  # by id: who has a cache need not wait for it again
@@ -107,7 +109,7 @@ class Mounts:
         if fresh and one.origin is not None:
             rootfs, what = self._origin(one.origin, False)
             origin = (rootfs, one.source, self._place("at"), what)
-        owner = (one.mode, one.uid, one.gid)
+        owner = (one.mode, *self._owner(one))
         return ops.Cache(taken.path, target, fresh, owner, origin, one.readonly)
 
     def _tmpfs(self, one, target):
@@ -122,7 +124,7 @@ class Mounts:
         if target is None:
             return None
         name = str(len(self._private))
-        self._private.append((name, one.data, one.mode, one.uid, one.gid))
+        self._private.append((name, one.data, one.mode, *self._owner(one)))
         attributes = mount.MOUNT_ATTR_RDONLY | mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV
         return binds.Bind(f"{self.home}/private/{name}", target, False, attributes)
 
@@ -133,7 +135,10 @@ class Mounts:
             self.environ.append(f"SSH_AUTH_SOCK={target}")
         path = f"{self._place('agent')}/socket"
         self.relays.append((listen(path), one.socket))
-        return ops.Socket(path, target, one.mode, one.uid, one.gid)
+        return ops.Socket(path, target, one.mode, *self._owner(one))
+
+    def _owner(self, one):
+        return (one.uid, one.gid) if self.owners else (-1, -1)
 
     # --- where files come from ---
 
