@@ -25,8 +25,9 @@ def well_formed(program):
 def install(program, flags=0):
     """Put ``program`` (BPF as bytes) before every later system call of this thread.
 
-    What seccomp(2) returns: 0, or a listener.  The caller has CAP_SYS_ADMIN in its user namespace, or no_new_privs is set.  Raises
-    OSError: EACCES if neither holds, EINVAL if the kernel refuses the program.
+    What seccomp(2) returns: 0, or a listener.  The caller has CAP_SYS_ADMIN in its user
+    namespace, or no_new_privs is set.  Raises OSError: EACCES if neither holds, EINVAL if the
+    kernel refuses the program.
     """
     if not well_formed(program):
         raise ValueError(f"{len(program)} bytes are not a filter")
