@@ -99,18 +99,42 @@ class Host:
         self.server.close()
 
 
-@pytest.mark.parametrize("what", ["in", "out"])
-def test_the_containers_own_connections_keep_the_rate(net, what):
-    net.run("slow", "--network-rate", f"{'ingress' if what == 'in' else 'egress'}=20mbit")
+def carried(net, name, what):
+    """The rate of a connection that the container makes to this machine."""
     with Host(sends=what == "in") as host:
         address = f"host.containers.internal {host.port}"
         source = f"head -c {AMOUNT} /dev/zero | nc {address}"
         command = f"nc {address} >/dev/null" if what == "in" else source
-        net.rl("exec", "slow", "timeout", "60", "sh", "-c", command, timeout=90)
+        net.rl("exec", name, "timeout", "60", "sh", "-c", command, timeout=90)
         ended = time.monotonic()
     if what == "in":  # what the host has sent may still be on its way when it is done
-        host.rate = AMOUNT * 8 / (ended - host.began)
-    assert close(host.rate, RATE)
+        return AMOUNT * 8 / (ended - host.began)
+    return host.rate
+
+
+@pytest.mark.parametrize("what", ["in", "out"])
+def test_the_containers_own_connections_keep_the_rate(net, what):
+    net.run("slow", "--network-rate", f"{'ingress' if what == 'in' else 'egress'}=20mbit")
+    assert close(carried(net, "slow", what), RATE)
+
+
+@pytest.fixture
+def networks(net):
+    """Two networks with names."""
+    net.ok("network", "create", "shaped")
+    net.ok("network", "create", "later")
+    yield "shaped", "later"
+    net.ok("rm", "--all", "--force", "--time", "0")
+    net.ok("network", "rm", "shaped", "later")
+
+
+def test_networks_with_names_keep_the_rate(net, networks):
+    net.run("slow", "--network", networks[0], "--network-rate", "20mbit")
+    for what in ("in", "out"):
+        assert close(carried(net, "slow", what), RATE)
+    net.ok("network", "connect", networks[1], "slow")
+    assert "eth1" in net.ok("exec", "slow", "ls", "/sys/class/net").lines
+    assert close(carried(net, "slow", "out"), RATE)
 
 
 def test_one_direction_leaves_the_other_alone(net):
