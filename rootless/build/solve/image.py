@@ -19,7 +19,7 @@ class TooManyLayers(RlError):
 def document(state, omit_history=False):
     """The image configuration of a State, as bytes: the same state gives the same bytes."""
     found = {
-        "created": state.created,
+        **({"created": state.created} if state.created else {}),
         "architecture": state.platform.architecture,
         "os": state.platform.os,
         **state.extra,

@@ -9,14 +9,17 @@ stage to build, no process is made for it.
 import marshal
 import os
 import select
+import time
 
 from rootless.build.solve.progress import Silent
 from rootless.build.solve.state import State
-from rootless.kernel import files, userns
+from rootless.kernel import files, process, userns
 from rootless.model import jsontext
 
 _HEAD = 4  # bytes of a report's length
 _PIECE = 1 << 16
+_PATIENCE = 5  # seconds
+_SIGINT = 2
 _BREATH = 200  # ms without a report after which the view may show how time goes by
 
 
@@ -45,8 +48,9 @@ class _Run:
         try:
             while self.waiting or self.ready or self.workers:
                 self._look()
-                if len(self.ready) == 1 and not self.workers:
-                    build = self.ready.pop()
+                alone = self.jobs == 1 or len(self.ready) == 1
+                if self.ready and alone and not self.workers:
+                    build = self.ready.pop(0)
                     build.advance()
                     self.states[build.vertex.index] = build.state
                     continue
@@ -113,13 +117,36 @@ class _Run:
         self.met.update(jsontext.loads(met))
 
     def _stop(self):
-        """End those that are still at work: one has failed, or somebody has had enough."""
+        """End those that are still at work: one has failed, or somebody has had enough.
+
+        They are asked first, so that they can remove what they have in hand.
+        """
+        ends = [worker.child.pid for worker in self.workers.values()]
+        for pid in ends:
+            os.kill(pid, _SIGINT)
+        deadline = time.monotonic() + _PATIENCE
+        for pid in ends:
+            _wait_until(pid, deadline)
         for descriptor, worker in self.workers.items():
             worker.child.kill()
             os.close(descriptor)
             for key in worker.open:
                 self.report.step_cancelled(key)
         self.workers = {}
+
+
+def _wait_until(pid, deadline):
+    """Wait for the end of a child, which stays to be waited for."""
+    try:
+        ended = process.pidfd(pid)
+    except OSError:
+        return
+    try:
+        poll = select.poll()
+        poll.register(ended, select.POLLIN)
+        poll.poll(max(0, deadline - time.monotonic()) * 1000)
+    finally:
+        os.close(ended)
 
 
 class _Worker:

@@ -3,6 +3,7 @@
 from rootless.build.language import instructions
 from rootless.build.solve import image as images_made
 from rootless.build.solve import schedule, scope
+from rootless.build.solve.cache import key_of
 from rootless.build.solve.graph import Graph
 from rootless.build.solve.stage import StageBuild
 from rootless.engine import events, images_platform
@@ -200,6 +201,10 @@ class _Solve:
         self.work.states.update(states)
         if vertex.base is None:
             state = self._base(vertex)
+            times = self.build.times
+            if times.epoch is not None:  # layers with other times are other layers
+                state.key = key_of(state.key, "times", times.newest, times.stamp)
+                state.origin[0] = state.key
         else:
             state = states[vertex.base].copy()
             self.build.progress.step_cached(*self._from(vertex))
