@@ -27,12 +27,23 @@ _NO_HELPER = (
 
 class Joined:
     """What a start on user networks needs: ``members``, a list of (definition, lease),
-    ``rules`` by network's name and "" for the table, ``outside`` (a plan of network.plan)."""
+    ``rules`` by network's name and "" for the table."""
 
     def __init__(self, members, rules, outside):
         self.members = members
         self.rules = rules
-        self.outside = outside
+        self._make = outside
+        self._outside = None
+
+    @property
+    def outside(self):
+        """How the holder's namespace reaches the outside: a plan of network.plan.
+
+        Made when it is first asked for: a holder that is connected needs none.
+        """
+        if self._outside is None:
+            self._outside = self._make()
+        return self._outside
 
 
 def prepare(engine, record, programs, order, base_hosts=None):
@@ -59,11 +70,18 @@ def prepare(engine, record, programs, order, base_hosts=None):
     facts = host_network.look()
     joined = joined_of(engine, members, definitions, facts, programs, order)
     text = resolver(record, members)
-    own_hosts = _hosts(record, members, joined.outside, base_hosts)
+    holder = _keep(networks_leases.run_directory(engine)) if members else None
+    reaches = not holder or holder.connected or bool(joined.outside["rungs"])
+    way_out = host_address(facts) if reaches else None
+    own_hosts = _hosts(record, members, way_out, base_hosts)
     gateways = [row["gateway"] for _, lease in members for row in lease["addresses"]]
     return {"plan": {"rungs": [], "gateways": gateways, "joined": joined}, "resolv": text,
-            "hosts": own_hosts, "warning": None if joined.outside["rungs"] else _NO_HELPER,
-            "holder": _keep(networks_leases.run_directory(engine)) if members else None}
+            "hosts": own_hosts, "warning": None if reaches else _NO_HELPER, "holder": holder}
+
+
+def host_address(facts):
+    """Where containers find the host, which ``facts`` (network.host.look) are about."""
+    return facts["address4"] or facts["address6"]
 
 
 def _keep(run_dir):
@@ -80,7 +98,7 @@ def joined_of(engine, members, definitions, facts, programs, order):
     rules[""] = networks_rules.base(engine, plan.INTERFACE)
     for definition, _ in members:
         rules[definition["name"]] = networks_rules.join(engine, definition)
-    return Joined(members, rules, outside(definitions, facts, programs, order))
+    return Joined(members, rules, lambda: outside(definitions, facts, programs, order))
 
 
 class _Rules(dict):
@@ -119,7 +137,7 @@ def _hosts(record, members, way_out, base):
         setup.read(hosts.HOST_FILE) if base is None else base,
         names=own_names(record),
         addresses=[row["address"] for _, lease in members for row in lease["addresses"]],
-        host=None if all(one["internal"] for one, _ in members) else way_out["host"],
+        host=None if all(one["internal"] for one, _ in members) else way_out,
         added=[tuple(entry) for entry in wanted["added_hosts"]],
     )
 
