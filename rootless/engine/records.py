@@ -218,8 +218,7 @@ def release_name(engine, name, container_id):
     """Take the name back, if it is still this container's."""
     try:
         # So that nobody takes it between the look and the removal.
-        guard = os.open(f"{engine.config.root}/names/.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC,
-                        0o600)
+        guard = os.open(f"{engine.config.root}/containers", files.DIRECTORY)
     except FileNotFoundError:
         return
     try:
