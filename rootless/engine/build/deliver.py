@@ -180,22 +180,26 @@ class _Delivery:
     def _make_list(self):
         if self.options.manifest and not self.names:
             return
-        if self.names:
-            first, *more = self.names
-            self.record = manifests.add_entries(self.engine, first, None, self._entries(),
-                                                self.notes.of_list)  # fmt: skip
-            for name in more:
-                self.store.images.set_list(self.record["id"], lambda known: known, [name])
-                events.image(self.engine, "tag", self.record["id"], name)
-            return
-        # Without a name there is a list for the outputs only, and no record of it.
         found, origins = lists.new(), {}
         for entry, origin in self._entries():
             lists.put(found, entry)
             origins[entry["digest"]] = origin
         lists.annotate(found, self.notes.of_list)
         digest = self.store.blobs.put(lists.dump(found))
+        # Without a name there is a list for the outputs only, and no record of it.
         self.record = {"id": None, "manifest": digest, "list": origins}
+        if not self.names:
+            return
+        first, *more = self.names
+        known = images.lookup(self.engine, first, lists=True)
+        if known is None or "list" not in known or known["manifest"] != digest:
+            known = manifests.add_entries(self.engine, first, None, self._entries(),
+                                          self.notes.of_list)  # fmt: skip
+        self.record = known
+        for name in more:
+            if self.store.images.refs.get(name) != known["id"]:
+                self.store.images.set_list(known["id"], lambda now: now or known, [name])
+                events.image(self.engine, "tag", known["id"], name)
 
     def _forget(self):
         """Remove images that were there for an archive only."""

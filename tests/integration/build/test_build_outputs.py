@@ -264,6 +264,12 @@ def test_several_platforms_make_a_list(rl, context, registry, workdir):
     assert notes[OTHER]["only"] == "it" and "only" not in notes[OWN]
     with open(f"{workdir}/iid", encoding="utf-8") as file:
         assert file.read().startswith("sha256:")
+    # The same once more is the same list.
+    listed = rl.ok("images", "-q", "--filter", "manifest=true").lines
+    rl.ok("build", "-q", "--platform", platforms, "-t", "again", "--annotation", "index:top=1",
+          "--annotation", f"manifest[linux/{OTHER}]:only=it", "--annotation", "every=one",
+          context)  # fmt: skip
+    assert rl.ok("images", "-q", "--filter", "manifest=true").lines == listed
     # The images of a list are not in anybody's way, and a prune leaves them.
     rl.ok("image", "prune", "--force")
     assert len(images(rl)) == 3
