@@ -227,8 +227,9 @@ class _Parser:
             raise self._error(why, self.next, hint, column, len(value))
         if name == "syntax":
             image = value.split(" ")[0]
-            repository = image.partition("@")[0].removeprefix("docker.io/").partition(":")[0]
-            if repository not in FRONTENDS:
+            path, _, name = image.partition("@")[0].rpartition("/")
+            repository = "/".join([path.rpartition("/")[2], name.partition(":")[0]])
+            if repository not in FRONTENDS:  # a mirror of it will do
                 hint = "it reads the language of docker/dockerfile itself and runs no other"
                 why = f"rl doesn't run the frontend {image}"
                 raise self._error(why, self.next, hint, column, len(image))

@@ -60,14 +60,15 @@ def test_the_escape_character_is_one_of_two(value):
 @pytest.mark.parametrize(
     "image",
     ["docker/dockerfile", "docker.io/docker/dockerfile:1.7", "docker/dockerfile:1-labs",
-     "docker/dockerfile-upstream:master", "docker/dockerfile@sha256:00"],
+     "docker/dockerfile-upstream:master", "docker/dockerfile@sha256:00",
+     "mirror.example:5000/hub/docker/dockerfile:1"],
 )  # fmt: skip
 def test_the_frontend_that_is_built_in_may_be_named(image):
     assert parse.parse(f"# syntax={image}\nFROM a").directives["syntax"] == image
 
 
 @pytest.mark.parametrize(
-    "image", ["example/mopy", "docker/dockerfilex:1", "evil/docker/dockerfile"]
+    "image", ["example/mopy", "docker/dockerfilex:1", "dockerfile", "x/dockerfile"]
 )
 def test_another_frontend_is_not_run(image):
     assert image in str(refused(f"# syntax={image}\nFROM a", "doesn't run the frontend"))
