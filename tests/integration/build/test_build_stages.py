@@ -91,6 +91,15 @@ def test_a_working_directory_is_made_once(context):
     assert context.rl.ok(*words).text == "755 0"
 
 
+def test_a_working_directory_belongs_to_the_user(context):
+    image = context.build(f"FROM {BASE}\nUSER user\nWORKDIR /new/dir\nUSER 0\n").id
+    words = ("run", "--rm", "--network", "none", image, "stat", "-c", "%u %g", "/new", "/new/dir")
+    mapped = context.rl.ok("info", "--format", "{{json .Host.IDMappings.UIDMap}}").json()
+    # With one id nobody else is there to own anything; the archive says who it was.
+    owner = "1000 1000" if len(mapped) > 1 else "0 0"
+    assert context.rl.ok(*words).lines == [owner, owner]
+
+
 def test_several_stages(context):
     context.file("one.txt", "1")
     text = f"""
