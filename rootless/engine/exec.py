@@ -100,11 +100,14 @@ def _attached(engine, entry, request):
     if not request.interactive:
         null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         entry.stdio = (null, 1, 2)
-    pid, program, _ = enter.enter(entry)
-    if null is not None:
-        os.close(null)
-    before = catch(_Signals(program).handlers())
+    passing = _Signals()
+    before = catch(passing.handlers())
+    entry.caught = tuple(before)
     try:
+        pid, program, _ = enter.enter(entry)
+        if null is not None:
+            os.close(null)
+        passing.meet(program)
         return _code(signals.wait_exit(pid))
     finally:
         let_go(before)
@@ -115,20 +118,37 @@ def _code(status):
 
 
 class _Signals:
-    """Passes signals on to the program; a terminal that hangs up does it once."""
+    """Passes signals on to the program; a terminal that hangs up does it once.
 
-    def __init__(self, program):
+    The program may run, and ask for a signal, before we know it: what comes until ``meet``
+    is kept for it.  Who signals again means us.
+    """
+
+    def __init__(self):
+        self.pidfd = None
+        self.early = []
+        self.hung_up = False
+        self.once = False
+
+    def meet(self, program):
+        """The program's pid is known."""
         try:
             self.pidfd = process.pidfd(program)
         except ProcessLookupError:
-            self.pidfd = None  # it has ended already
-        self.hung_up = False
-        self.once = False
+            pass  # it has ended already
+        early, self.early = self.early, None
+        for number in early:
+            self.pass_on(number)
 
     def handlers(self):
         return dict.fromkeys(_FORWARDED, self.pass_on)
 
     def pass_on(self, number, _frame=None):
+        if self.early is not None:
+            if number in self.early:
+                raise KeyboardInterrupt
+            self.early.append(number)
+            return
         if number == _SIGHUP:
             if self.hung_up and self.once:
                 return
@@ -143,11 +163,18 @@ class _Signals:
 def _with_terminal(engine, entry, request):
     given = request.detach_keys
     keys = parse_detach_keys(engine.config.detach_keys if given is None else given)
-    pid, program, master = enter.enter(entry)
-    session = _Session(pid, program, master, bool(request.interactive), DetachFilter(keys))
-    before = {}
+    passing = _Signals()
+    before = catch(passing.handlers())
+    entry.caught = tuple(before)
     try:
-        before = catch({**session.signals.handlers(), **session.screen.handlers()})
+        pid, program, master = enter.enter(entry)
+    except BaseException:
+        let_go(before)
+        raise
+    session = _Session(pid, passing, master, bool(request.interactive), DetachFilter(keys))
+    try:
+        passing.meet(program)
+        before = {**catch(session.screen.handlers()), **before}
         session.screen.enter()
         left = session.relay()
         if left:
@@ -166,12 +193,12 @@ class _Session:
     hold the terminal open.
     """
 
-    def __init__(self, pid, program, master, stdin, keys):
+    def __init__(self, pid, passing, master, stdin, keys):
         self.pid = pid
         self.master = master
         self.stdin = stdin
         self.keys = keys
-        self.signals = _Signals(program)
+        self.signals = passing
         self.screen = Screen((0, 1, 2), stdin, self.resize)
         self.signals.once = self.screen.raw is not None
 

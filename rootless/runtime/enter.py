@@ -53,6 +53,7 @@ class Entry:
     filters      seccomp programs (bytes), in order
     terminal     True: a pty of the container; ``window`` its (rows, columns)
     stdio        descriptors for 0, 1 and 2 (without a terminal)
+    caught       numbers of the signals that P0 has handlers for
     """
 
     def __init__(self, **fields):
@@ -61,6 +62,7 @@ class Entry:
         self.no_setgroups = False
         self.window = None
         self.stdio = (0, 1, 2)
+        self.caught = ()
         self.prepare = self.ids = None
         self.__dict__.update(fields)
         self.spec = {"process": self.process}
@@ -201,7 +203,11 @@ def _hear(sync, terminal):
 
 def _join(entry, pidfd):
     """E1: never returns."""
+    import _signal  # loaded by P0, which has set them
+
     try:
+        for number in entry.caught:
+            _signal.signal(number, _signal.SIG_DFL)
         process.prctl(process.PR_SET_DUMPABLE, 0)
         os.setsid()  # ^C at P0's terminal is P0's to pass on
         entry.near.close()
