@@ -26,6 +26,7 @@ class TarWriter:
         self._parts = []
         self._waiting = 0
         self.newest = newest
+        self.stamp = None  # the time (seconds) of all members, if there is one
 
     def _write(self, data):
         # Headers and small files go out together: one system call for many members.
@@ -45,6 +46,8 @@ class TarWriter:
         """Write a member's header; ``kind`` is its type flag (bytes), ``mtime`` seconds."""
         if self.newest is not None:
             mtime = min(mtime, self.newest)
+        if self.stamp is not None:
+            mtime = self.stamp
         records = {}
         if len(name) > 100:
             records[b"path"] = name
