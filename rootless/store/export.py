@@ -16,14 +16,14 @@ _PIPE = 1 << 20
 _REPLACED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.EISDIR)
 
 
-def export_layer(store, driver, container_dir, layer_paths, write, newest=None):
+def export_layer(store, driver, container_dir, layer_paths, write, newest=None, stamp=None):
     """Write what a container changed as the archive of an OCI layer; {"entries", "bytes"}.
 
     ``write`` takes the plain tar in pieces (bytes).  Deletions are ``.wh.`` files; owners
     are those the container sees, or the image's where only one id is mapped.  ``newest``
-    (seconds) limits the times, for reproducible builds.
+    (seconds) limits the times, for reproducible builds; ``stamp`` replaces them all.
     """
-    arguments = (driver.name, container_dir, list(layer_paths), newest)
+    arguments = (driver.name, container_dir, list(layer_paths), newest, stamp)
     return stream(store, write, _write_layer, arguments)
 
 
@@ -233,8 +233,8 @@ class Members:
         return {"entries": self.entries, "bytes": self.bytes}
 
 
-def _write_layer(writer, name, container_dir, layer_paths, newest):
-    writer.newest = newest
+def _write_layer(writer, name, container_dir, layer_paths, newest, stamp):
+    writer.newest, writer.stamp = newest, stamp
     found = changes.find(name, container_dir, layer_paths)
     home = os.open(container_dir, files.DIRECTORY)
     owner = None
