@@ -28,4 +28,5 @@ TMPDIR=$work timeout "${VM_SECONDS:-900}" qemu-system-x86_64 "$@" </dev/null ||
     die "the machine did not end by itself within ${VM_SECONDS:-900} s: $results/console"
 tar -x -C "$results" <"$work/results" 2>/dev/null ||
     die "the machine left no results: $(tail -n 5 "$results/console")"
-exit "$(cat "$results/status")"
+status=$(cat "$results/status" 2>/dev/null) || die "the errand was not finished"
+exit "$status"

@@ -31,9 +31,12 @@ cp -r "$TREE/tests" "$vm/errand/tests"
 cp "$TREE/pyproject.toml" "$vm/errand/"
 cp "$here/guest/errand" "$vm/errand/errand"
 printf '%s\n' "$@" >"$vm/errand/arguments"
+# VM_HALVES: which of them, for a quick look.
+# shellcheck disable=SC2086  # a list of words
+printf '%s\n' ${VM_HALVES-default delegate subtree} >"$vm/errand/halves"
 status=0
 VM_SECONDS=${VM_SECONDS:-1500} sh "$here/boot.sh" "$vm" "$vm/errand" "$vm/results" || status=$?
-cat "$vm"/results/*.log 2>/dev/null || true
+cat "$vm/results/log" 2>/dev/null || tail -n 200 "$vm/results/console"
 if [ -n "${RL_TEST_COUNTS-}" ] && [ -s "$vm/results/counts" ]; then
     cat "$vm/results/counts" >>"$RL_TEST_COUNTS"
 fi
