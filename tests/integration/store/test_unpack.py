@@ -403,7 +403,7 @@ def test_too_many_entries(store, monkeypatch):
 
 
 def test_a_full_disk(store, monkeypatch):
-    monkeypatch.setattr(unpack, "_CHECK_EVERY", 1000)
+    monkeypatch.setattr(unpack, "CHECK_EVERY", 1000)
     monkeypatch.setattr(unpack, "_MIN_FREE", 1 << 60)
     with pytest.raises(unpack.NoSpace):
         put(store, Archive().file("a", bytes(5000)).file("b", bytes(5000)))
