@@ -200,7 +200,7 @@ class _Step:
         lowers = self.store.layers.paths(step.layers)
         with self.store.layers.adopt(compress=False) as adopt:
             export.export_layer(self.store, self.runner.driver, self.work.path, lowers,
-                                adopt.write, step.newest)  # fmt: skip
+                                adopt.write, step.newest, step.stamp)  # fmt: skip
             return adopt.finish()
 
 

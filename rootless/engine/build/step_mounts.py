@@ -51,6 +51,12 @@ class Mounts:
 
     def make(self):
         """Look at every mount; what was opened is in ``locks`` even if one raises."""
+        for one in sorted(
+            (one for one in self.step.mounts if isinstance(one, steps.Cache)), key=_name
+        ):
+            # In one order in all builds, so that no two wait for each other.
+            if one.sharing != "private":
+                self._take(one)
         for one in self.step.mounts:
             maker = getattr(self, "_" + type(one).__name__.lower())
             op = maker(one, None if one.target is None else self._target(one.target))
@@ -98,19 +104,23 @@ class Mounts:
         return ops.Within(rootfs, one.source, target, attributes, self._place("at"), what)
 
     def _cache(self, one, target):
-        taken = self._taken.get(one.id)
-        fresh = None
-        if taken is None or one.sharing == "private":
+        if one.sharing == "private":
             taken = caches.take(self.store, one.id, one.sharing)
             self.locks.append(taken.lock)
-            self._taken.setdefault(one.id, taken)
-            fresh = taken.fresh
+        else:
+            taken = self._taken[one.id]
+        fresh, taken.fresh = taken.fresh, None  # the first mount of it makes it ready
         origin = None
         if fresh and one.origin is not None:
             rootfs, what = self._origin(one.origin, False)
             origin = (rootfs, one.source, self._place("at"), what)
         owner = (one.mode, *self._owner(one))
         return ops.Cache(taken.path, target, fresh, owner, origin, one.readonly)
+
+    def _take(self, one):
+        if one.id not in self._taken:
+            self._taken[one.id] = caches.take(self.store, one.id, one.sharing)
+            self.locks.append(self._taken[one.id].lock)
 
     def _tmpfs(self, one, target):
         words = ["nosuid", "nodev", "mode=1777"]
@@ -171,6 +181,10 @@ class Mounts:
         """A directory of whiteouts over all of ``tree`` that is ignored; None if nothing is."""
         top = self._place("mask", os.stat(tree.path).st_mode & 0o7777)
         return top if _mask(tree, b"", os.fsencode(tree.path), os.fsencode(top)) else None
+
+
+def _name(cache):
+    return cache.id
 
 
 def _mask(tree, path, source, mask):

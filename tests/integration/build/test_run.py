@@ -215,3 +215,18 @@ def test_names_that_no_layer_can_hold_are_an_error(rl, build):
     _, said = build("RUN touch /.wh.x", code=125)
     assert ".wh.x" in said
     assert os.listdir(f"{rl.root}/tmp") == []
+
+
+@pytest.mark.one_id
+def test_every_storage_driver_gives_the_same_files(rl_on, busybox_image, workdir):
+    os.mkdir(f"{workdir}/context")
+    with open(f"{workdir}/context/Containerfile", "w") as file:
+        file.write(f"FROM {BASE}\nRUN rm /etc/group && mkdir -p /d/e && echo x > /d/f\n"
+                   "RUN --mount=type=cache,target=/cache rm -r /d && mkdir /d && echo y > /d/g\n"
+                   "RUN true\n")  # fmt: skip
+    rl_on.ok("load", "--input", busybox_image)
+    rl_on.ok("build", "--no-cache", "-t", "made", f"{workdir}/context", timeout=120)
+    words = "ls /d; cat /d/g; ls -d /etc/group /cache 2>/dev/null; true"
+    assert rl_on.ok("run", "--rm", "--passwd=false", "made", "sh", "-c", words).lines == ["g", "y"]
+    assert "etc/hosts" not in str(tree(rl_on, layers(rl_on, "made")[-1]))
+    assert rl_on.ok("system", "check").text == ""

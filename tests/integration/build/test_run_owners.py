@@ -99,3 +99,19 @@ def test_a_process_with_a_root_of_its_own(build):
     )[-1]
     found = owners(layer)
     assert found["jail/d/f"] == (21, 22) and found["jail/g"] == (23, 24)
+
+
+def test_steps_of_another_user(build):
+    layers = build(
+        "RUN echo app:x:1234:2345::/:/bin/sh >> /etc/passwd && mkdir /own && chown app:2345 /own"
+        " && touch /own/old && chown 3:3 /own/old",
+        "USER app",
+        'RUN [ "$(id -u) $(id -g)" = "1234 2345" ] && echo x > /own/new && ln -s x /own/link'
+        " && ! chown 5:5 /own/new && chown app /own/new",
+        "USER root",
+        "RUN [ $(id -u) = 0 ] && echo y >> /own/new",
+    )
+    found = owners(layers[-2])
+    assert found["own"] == found["own/new"] == found["own/link"] == (1234, 2345)
+    assert owners(layers[-3])["own/old"] == (3, 3)
+    assert owners(layers[-1])["own/new"] == (1234, 2345)
