@@ -4,6 +4,8 @@ Each row: (cases or None for all, what of tree.facts, why). A row that explains 
 more fails the suite, so that the table stays true.
 """
 
+VERSION = "1.28"
+
 _BITS = "buildah takes set-user-ID from what comes out of the context; docker keeps the mode"
 _MOUNTED = "buildah leaves what it mounted over during RUN in the image, empty; rl leaves nothing"
 _TARGETS = "buildah leaves the directories above what RUN --mount mounted; rl and docker don't"

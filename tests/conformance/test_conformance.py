@@ -119,7 +119,9 @@ def test_every_instruction_has_a_case():
         assert f"\n{keyword} " in text, keyword
 
 
-def test_every_difference_is_still_there(request):
+def test_every_difference_is_still_there(request, builders):
+    if not builders[1].version.startswith(differences.VERSION):
+        pytest.skip(f"the table is about buildah {differences.VERSION}")
     if request.config.getoption("keyword") or len(request.session.items) < len(CASES):
         pytest.skip("only some cases were run")
     stale = [row for row in differences.TABLE if row not in USED]

@@ -5,8 +5,6 @@ it, comments and blank lines within are skipped, ``--name=value`` words before t
 are flags, ``<<NAME`` words of RUN, COPY and ADD take the lines up to NAME.
 """
 
-import json
-
 from rootless.build.language import lexer
 from rootless.build.language.source import (
     BuildError,
@@ -17,6 +15,7 @@ from rootless.build.language.source import (
     error_at,
 )
 from rootless.build.language.suggest import closest
+from rootless.model import jsontext
 
 LIMIT = 8 << 20  # characters of a file; beyond it is no Containerfile
 LINE_LIMIT = 1 << 20  # of a logical line; execve(2) takes no longer one anyway
@@ -362,22 +361,18 @@ def json_list(node, text, at):
     if not text.startswith("["):
         return None
     try:
-        found = json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
+        found = jsontext.loads(text)
+    except jsontext.DecodeError:
         return None
     for word in found:
         if not isinstance(word, str):
             hint = 'put it in double quotes, such as ["sleep", "60"]'
-            why = f"{json.dumps(word)[:40]} isn't a string; the list may only have strings"
+            why = f"{jsontext.dumps(word)[:40]} isn't a string; the list may only have strings"
             raise error_at(node, why, hint, at)
         if "\0" in word:
             raise error_at(node, "a NUL character in a string", at=at)
     # A lone surrogate, written as \ud800, can't be encoded; Go's decoder replaces it as well.
     return [word if word.isascii() else _without_surrogates(word, text) for word in found]
-
-
-def _no_constant(name):
-    raise ValueError(name)
 
 
 def _without_surrogates(word, text):
