@@ -371,10 +371,12 @@ static inline struct endpoint *free_endpoint(int member, int network)
     return found;
 }
 
-/* M: a container is in a network: its link here, addresses and names. */
+/* M: a container is in a network: its link here (the one it has, if none is named), addresses
+ * and names. */
 static inline long word_member(int client, int *fds, int count)
 {
     int network = find_network(field("network")), member;
+    long link = number_field("link");
     struct endpoint *endpoint;
     size_t used = 0;
 
@@ -386,10 +388,13 @@ static inline long word_member(int client, int *fds, int count)
     endpoint = free_endpoint(member, network);
     if (endpoint == NULL)
         return say_error(client, "too many containers for one namespace");
+    if (link <= 0 && !endpoint->used)
+        return say_error(client, "no such container in that network");
     endpoint->used = 1;
     endpoint->member = member;
     endpoint->network = network;
-    endpoint->link = (unsigned)number_field("link");
+    if (link > 0)
+        endpoint->link = (unsigned)link;
     endpoint->ip_count = 0;
     if (endpoint - endpoints >= endpoint_top)
         endpoint_top = (int)(endpoint - endpoints) + 1;

@@ -259,6 +259,10 @@ def rename(engine, record, name):
     records.reserve_name(engine, name, record["id"])
     records.update(engine, {**record, "name": name})
     records.release_name(engine, old, record["id"])
+    if record["network"]["parsed"]["mode"] == "networks":
+        from rootless.engine import networks_leases
+
+        networks_leases.rename(engine, record, name)
     events.container(engine, {**record, "name": name}, "rename")
 
 

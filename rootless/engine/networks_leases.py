@@ -12,7 +12,7 @@ import os
 from rootless.engine import networks, records
 from rootless.kernel import files
 from rootless.model import jsontext
-from rootless.network.bridge import holder, leases
+from rootless.network.bridge import holder, leases, plug
 
 _LIMIT = 1 << 16
 
@@ -131,14 +131,35 @@ def take(engine, record, definition, entry, number, interface):
     }
     for row, subnet in zip(addresses, definition["subnets"], strict=True):
         last[subnet["subnet"]] = row["address"]
+    _write(engine, name, record["id"], lease)
+    _write(engine, name, ".last", last)
+    return lease
+
+
+def rename(engine, record, name):
+    """Let a container be found as ``name`` on its networks, from now on."""
+    run_dir = run_directory(engine)
+    for network, lease in of_container(engine, record["id"]).items():
+        names = dict.fromkeys([name, *(one for one in lease["names"] if one != record["name"])])
+        lease = {**lease, "name": name, "names": list(names)}
+        _write(engine, network, record["id"], lease)
+        found = holder.connect(run_dir)
+        if found:
+            with found:
+                try:
+                    plug.tell_names(found, network, lease, record["id"])
+                except holder.HolderRefused:
+                    continue  # it lost this container: what repairs that reads the lease
+
+
+def _write(engine, network, name, value):
+    path = _path(engine, network)
     os.makedirs(path, 0o700, exist_ok=True)
     here = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        files.write_atomic(here, record["id"], jsontext.dumps(lease).encode(), sync=False)
-        files.write_atomic(here, ".last", jsontext.dumps(last).encode(), sync=False)
+        files.write_atomic(here, name, jsontext.dumps(value).encode(), sync=False)
     finally:
         os.close(here)
-    return lease
 
 
 def drop(engine, name, container_id):

@@ -112,10 +112,7 @@ def add_member(holder, definition, lease, container_id, *, namespace, route, pid
         if error.errno in (_EEXIST, _EBUSY):
             raise InterfaceTaken(lease["interface"], name) from None
         raise NoInterface(name, error.strerror) from None
-    fields = [f"id={container_id}", f"network={name}", f"link={link}"]
-    fields += [f"ip={entry['address']}" for entry in lease["addresses"]]
-    fields += [f"alias={text}" for text in lease["names"]]
-    fields += [f"server={text}" for text in lease["servers"]]
+    fields = [*_facts(name, lease, container_id), f"link={link}"]
     try:
         holder.ask(b"M", *fields, fds=() if pidfd is None else (pidfd,))
         with netlink.Route(route) as inner:
@@ -126,6 +123,18 @@ def add_member(holder, definition, lease, container_id, *, namespace, route, pid
     except RlError:
         _undo(holder, link)
         raise
+
+
+def _facts(name, lease, container_id):
+    fields = [f"id={container_id}", f"network={name}"]
+    fields += [f"ip={entry['address']}" for entry in lease["addresses"]]
+    fields += [f"alias={text}" for text in lease["names"]]
+    return fields + [f"server={text}" for text in lease["servers"]]
+
+
+def tell_names(holder, name, lease, container_id):
+    """Let a member of the network ``name`` be found under the names of its changed lease."""
+    holder.ask(b"M", *_facts(name, lease, container_id))
 
 
 def _undo(holder, link):

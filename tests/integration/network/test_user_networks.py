@@ -183,6 +183,17 @@ def test_connect_and_disconnect_while_it_runs(rl, busybox):
     rl.fails("network", "disconnect", "back", "web", says="not on the network back")
 
 
+def test_a_renamed_container_is_found_by_its_new_name(rl, busybox):
+    rl.ok("network", "create", "shop")
+    start(rl, busybox, "old", "--network", "shop:alias=db")
+    start(rl, busybox, "user", "--network", "shop")
+    own = address(rl, "old", "shop")
+    rl.ok("rename", "old", "new")
+    assert lookup(rl, "user", "new") == lookup(rl, "user", "db") == [own]
+    assert lookup(rl, "user", "old") == []
+    ping(rl, "user", own)
+
+
 def test_connect_before_the_start(rl, busybox):
     rl.ok("network", "create", "front")
     rl.ok("network", "create", "back")
