@@ -189,6 +189,19 @@ ENV A=1
 """, {"a": "x"}),
     Case("several-files", "FROM base\nENV A=1\n", {"second": "ENV B=$A-2\nRUN echo x > /out\n"},
          args=["-f", "Containerfile", "-f", "second"]),
+    Case("format-oci", """
+FROM base
+ENV A=1
+LABEL l=1
+EXPOSE 80
+VOLUME /v
+USER user
+WORKDIR /w
+STOPSIGNAL SIGINT
+ENTRYPOINT ["/e"]
+CMD ["c"]
+RUN id -u > /w/out
+""", args=["--format=oci"]),
     Case("squash", """
 FROM base
 RUN echo 1 > /one

@@ -25,6 +25,7 @@ TABLE = [
     (("expose",), "config ExposedPorts", "buildah keeps a range as it is written"),
     (("volume",), "/from", "buildah makes the directory of the last VOLUME; docker makes none"),
     (("volume",), "/from/env", "as /from"),
+    (("format-oci",), "/v", "as /from"),
     (("copy-file",), "/modes/odd", _BITS),
     (("copy-directory", "copy-ignored"), "/all/odd", _BITS),
 ]
