@@ -205,6 +205,24 @@ def test_one_layer_of_several(context, how):
     assert context.rl.ok("run", "--rm", "--network", "none", "flat", "id", "-un").text == "root"
 
 
+@pytest.mark.parametrize("how", ["--squash", "--layers=false", "--squash-all"])
+def test_what_one_layer_hides(context, how):
+    text = f"""
+FROM {BASE}
+RUN mkdir /x && echo 1 > /x/a && ln /x/a /x/b && echo 2 > /gone
+RUN rm -r /home /gone && mkdir /home && echo new > /home/n && rm /etc/group
+RUN rm -r /usr/bin && echo file > /usr/bin
+RUN rm /usr/bin && mkdir /usr/bin && touch /usr/bin/z && chown 1:2 /x
+"""
+    shown = []
+    for words in ((), (how,)):
+        image = context.build(text, *words).id
+        script = "ls -A / /home /etc /usr/bin /x; stat -c '%n %a %u %g %s' /home/n /x/a /usr/bin/z"
+        shown.append(context.rl.ok("run", "--rm", "--network", "none", image, "sh", "-c",
+                                   f"{script}; stat -c '%u %g' /x").stdout)  # fmt: skip
+    assert shown[0] == shown[1] and "user" not in shown[0] and "group" not in shown[0]
+
+
 # --- mistakes ------------------------------------------------------------------------------
 
 
