@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 
 import pytest
 
@@ -101,6 +102,37 @@ def _forward(directory, mode):
 def test_a_resolver_on_the_hosts_loopback_is_forwarded_to(workdir, mode):
     answer = ("a query of some length", "an answer of some length")
     assert world.run(_forward, workdir, mode) == answer
+
+
+def _write_resolver(directory, address):
+    with open(f"{directory}/resolv.new", "w", encoding="ascii") as file:
+        file.write(f"nameserver {address}\n")
+    os.rename(f"{directory}/resolv.new", f"{directory}/resolv.conf")
+
+
+def _follow(directory):
+    """The host moves to another network while the container runs."""
+    from rootless.kernel import mount
+
+    os.mkdir(f"{directory}/etc")
+    _write_resolver(f"{directory}/etc", "127.0.0.53")
+    mount.mount(f"{directory}/etc", "/etc", None, mount.MS_BIND)
+    resolvers = [world.listen(f"127.0.0.{n}", 53, socket.SOCK_DGRAM) for n in (53, 54)]
+    asked = []
+    with world.Container() as box:
+        plan, result = connected(box, directory, "slirp4netns", forward=True)
+        for number, resolver in enumerate(resolvers):
+            wait = box.start(world.ask, plan["forwarder"], 53, f"a query, number {number}")
+            asked.append(world.answer(resolver, "an answer of some length")[0])
+            wait()
+            _write_resolver("/etc", "127.0.0.54")
+            time.sleep(1.5)  # it looks at the file once a second
+        world.end(result["pid"])
+    return asked
+
+
+def test_name_resolution_follows_the_host(workdir):
+    assert world.run(_follow, workdir) == ["a query, number 0", "a query, number 1"]
 
 
 def _configured(directory, mode):
