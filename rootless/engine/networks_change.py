@@ -31,6 +31,12 @@ class NotOn(RlError):
     hint = "rl inspect {0} shows its networks"
 
 
+class AddressesLost(RlError):
+    """the runtime directory of container {0} was emptied, and its addresses with it"""
+
+    hint = "rl restart {0} gives it others"
+
+
 class BadWish(RlError):
     """network connect {0} {1}: {2}"""
 
@@ -155,6 +161,10 @@ def reload(engine, record):
     name = record["name"]
     if record["network"]["parsed"]["mode"] != "networks":
         raise NotOnNetworks(name, record["network"]["parsed"]["mode"])
+    if record["network"]["parsed"]["networks"] and not networks_leases.of_container(
+        engine, record["id"]
+    ):
+        raise AddressesLost(name)
     joined = _joined(engine)
     with live(engine, joined) as there:
         for running, members in networks_join.running_members(engine):

@@ -31,7 +31,7 @@ def run_directory(engine, make=False):
         found = None
     if found == own and (not make or os.path.isdir(own)):
         return own
-    if found and found != own and holder.lives(found):
+    if found and found != own and (holder.lives(found) or _has_members(engine, found)):
         return found
     if make:
         for path in (os.path.dirname(own), own, f"{own}/leases"):
@@ -41,6 +41,17 @@ def run_directory(engine, make=False):
             os.symlink(own, temporary)
             os.rename(temporary, link)
     return own
+
+
+def _has_members(engine, run_dir):
+    """Whether a lease in ``run_dir`` counts: its container waits there for another holder."""
+    try:
+        names = os.listdir(f"{run_dir}/leases")
+        found = {entry for name in names for entry in os.listdir(f"{run_dir}/leases/{name}")}
+    except OSError:
+        return False
+    return any(records.is_alive(records.run_directory(engine, entry))
+               for entry in found if entry[0] != ".")
 
 
 def place(engine):

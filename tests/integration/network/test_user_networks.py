@@ -370,3 +370,31 @@ def test_a_killed_member_gives_everything_back(rl, busybox):
     until(lambda: lookup(rl, "user", "web") == [])
     start(rl, busybox, "other", "--network", f"shop:ip={own}")
     ping(rl, "user", own)
+
+
+def test_another_session_joins_the_same_networks(rl, busybox, workdir):
+    """cron and a login may have different runtime directories."""
+    other = {"XDG_RUNTIME_DIR": f"{workdir}/other"}
+    os.mkdir(f"{workdir}/other", 0o700)
+    rl.ok("network", "create", "shop")
+    start(rl, busybox, "one", "--network", "shop")
+    rl.ok("run", "-d", "--name", "two", "--network", "shop", busybox, *SLEEP, env=other)
+    own = address(rl, "one", "shop")
+    assert address(rl, "two", "shop") != own
+    ping(rl, "two", own)
+    os.kill(holder(rl)[0], signal.SIGKILL)
+    assert len(rl.ok("network", "reload", "--all", env=other).lines) == 2
+    assert lookup(rl, "two", "one") == [own]
+
+
+def test_stores_that_share_a_runtime_directory(rl, busybox, busybox_image, workdir):
+    other = ("--root", f"{workdir}/data/second")
+    rl.ok(*other, "load", "--input", busybox_image)
+    rl.ok("network", "create", "--subnet", "10.201.11.0/24", "shop")
+    rl.ok(*other, "network", "create", "--subnet", "10.201.12.0/24", "shop")
+    start(rl, busybox, "web", "--network", "shop")
+    rl.ok(*other, "run", "-d", "--name", "web", "--network", "shop", busybox, *SLEEP)
+    found = rl.ok(*other, "inspect", "web").json()[0]["NetworkSettings"]["Networks"]["shop"]
+    assert found["IPAddress"] == "10.201.12.2" and address(rl, "web", "shop") == "10.201.11.2"
+    assert rl.ok(*other, "exec", "web", "nslookup", "web").stdout.count("10.201.12.2") == 1
+    rl.ok(*other, "rm", "--all", "--force", "--time", "0")

@@ -205,3 +205,21 @@ def test_a_start_on_a_network_loads_nothing_heavy():
     heavy = {"pyroute2", "socket", "ipaddress", "subprocess", "re", "json", "typing", "enum",
              "hashlib", "random"}  # fmt: skip
     assert not heavy & set(said)
+
+
+def test_a_kernel_without_nf_tables_or_bridges(monkeypatch):
+    from rootless.network.bridge import plug
+
+    class Holder:
+        filter = route = None
+
+    def no_bridge(*_):
+        raise OSError(95, os.strerror(95))
+
+    monkeypatch.setattr(plug, "_bridge", no_bridge)
+    with pytest.raises(plug.NoNetfilter) as caught:
+        plug.filter_rules(Holder, b"")
+    assert "modprobe nf_tables" in caught.value.advice
+    with pytest.raises(plug.NoBridge) as caught:
+        plug.make_network(Holder, make(), b"")
+    assert "modprobe -a bridge" in caught.value.advice and "shop" in caught.value.message
