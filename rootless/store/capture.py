@@ -297,7 +297,10 @@ class _Walk:
         if on_disk != (0, 0) and not self.upper.single:
             return on_disk
         owner = parse_owner(os.getxattr(descriptor, OWNER)) if OWNER in found else (None, None)
-        owner = self._whole(owner, self._older(path) if ORIGIN in found else self.upper.mine)
+        new = ORIGIN not in found
+        owner = self._whole(owner, self.upper.mine if new else self._below(path)[1])
+        if new and OWNER in found and owner == self.upper.mine and self.upper.single:
+            owner = self._kept(path, status, owner)
         if owner != (0, 0):
             self.owners[path] = owner
         return owner
@@ -306,25 +309,34 @@ class _Walk:
     def _whole(owner, older):
         return tuple(old if new is None else new for new, old in zip(owner, older, strict=True))
 
-    def _older(self, path):
-        """The owner that the layers below note for ``path``."""
+    def _below(self, path):
+        """(lstat result, owner) of what the layers below have at ``path``; (None, root's)."""
         text = names.text(path)
         if self._noted is None:
             self._noted = [_owners(below) for below in reversed(self.upper.lowers)]
+        parent, _, name = path.rpartition(b"/")
         for lower, owners in zip(self.lowers, self._noted, strict=True):
-            if text in owners:
-                return tuple(owners[text])
-            parent, _, name = path.rpartition(b"/")
             try:
                 holder = files.open_beneath(lower, parent, _PARENT)
                 try:
-                    os.lstat(name or b".", dir_fd=holder)
-                    return 0, 0
+                    status = os.lstat(name or b".", dir_fd=holder)
                 finally:
                     os.close(holder)
             except OSError:
                 continue
-        return 0, 0
+            return status, tuple(owners.get(text, (0, 0)))
+        return None, (0, 0)
+
+    def _kept(self, path, status, owner):
+        """The owner of a new file that was given to ``owner``, the one there is.
+
+        Programs that put a new file in an old one's place give it the old one's owner and
+        mode, as stat tells them; where the owner was only noted, it is that which they mean.
+        """
+        before, older = self._below(path)
+        if before is not None and before.st_mode == status.st_mode and older != (0, 0):
+            return older
+        return owner
 
     def _member(self, name, kind, mode=0, owner=(0, 0), seconds=0, size=0, link=b"",
                 device=(0, 0), xattrs=None):  # fmt: skip

@@ -138,7 +138,8 @@ class Owners:
             names = os.listxattr(place)
             if capture.OWNER in names:
                 owner = _over(owner, capture.parse_owner(os.getxattr(place, capture.OWNER)))
-            if capture.ORIGIN not in names and owner == self.mine:
+            directory = status.st_mode & _IFMT == _IFDIR
+            if directory and capture.ORIGIN not in names and owner == self.mine:
                 if capture.OWNER in names:
                     os.removexattr(place, capture.OWNER)
             else:

@@ -1,6 +1,7 @@
 """Owners that steps ask for: the same in the image, however few ids there are."""
 
 import io
+import json
 import tarfile
 
 import pytest
@@ -31,8 +32,6 @@ def build(rl, busybox, workdir):
 def members(rl, image, archive):
     found = []
     with tarfile.open(archive) as outer:
-        import json
-
         manifest = json.load(outer.extractfile("manifest.json"))[0]
         for name in manifest["Layers"]:
             with tarfile.open(fileobj=io.BytesIO(outer.extractfile(name).read())) as inner:
@@ -115,3 +114,61 @@ def test_steps_of_another_user(build):
     assert found["own"] == found["own/new"] == found["own/link"] == (1234, 2345)
     assert owners(layers[-3])["own/old"] == (3, 3)
     assert owners(layers[-1])["own/new"] == (1234, 2345)
+
+
+def package(path):
+    """A Debian package with files of other owners, and a script that makes more (deb(5))."""
+
+    def packed(*entries):
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
+            for name, text, mode, uid, gid in entries:
+                info = tarfile.TarInfo(name)
+                info.mode, info.uid, info.gid, info.mtime = mode, uid, gid, 1_600_000_000
+                if text is None:
+                    info.type = tarfile.DIRTYPE
+                info.size = len(text or "")
+                tar.addfile(info, io.BytesIO((text or "").encode()))
+        return buffer.getvalue()
+
+    script = "#!/bin/sh -e\nchown root:shadow /usr/share/thing/tool\n" \
+             "chmod 2755 /usr/share/thing/tool\nchown -R 5:60 /usr/share/thing/dir\n"  # fmt: skip
+    control = packed(
+        ("./control", "Package: thing\nVersion: 1\nArchitecture: all\nMaintainer: x <x@y>\n"
+         "Description: thing\n", 0o644, 0, 0),
+        ("./postinst", script, 0o755, 0, 0),
+    )  # fmt: skip
+    data = packed(
+        ("./", None, 0o755, 0, 0),
+        ("./usr/", None, 0o755, 0, 0),
+        ("./usr/share/", None, 0o755, 0, 0),
+        ("./usr/share/thing/", None, 0o750, 33, 33),
+        ("./usr/share/thing/page", "page", 0o640, 0, 33),
+        ("./usr/share/thing/tool", "tool", 0o755, 0, 0),
+        ("./usr/share/thing/dir/", None, 0o755, 0, 0),
+        ("./usr/share/thing/dir/file", "file", 0o4711, 0, 0),
+    )
+    with open(path, "wb") as file:
+        file.write(b"!<arch>\n")
+        for name, content in (("debian-binary", b"2.0\n"), ("control.tar", control),
+                              ("data.tar", data)):  # fmt: skip
+            file.write(f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(content):<10}`\n".encode())
+            file.write(content + b"\n" * (len(content) % 2))
+
+
+def test_packages_give_files_their_owners(rl, build, workdir, debian_image):
+    image = rl.ok("load", "--input", debian_image).text.split()[-1]
+    rl.ok("tag", image.removeprefix("sha256:"), "localhost/debian")
+    package(f"{workdir}/thing.deb")
+    layer = build("RUN --mount=target=/c dpkg -i /c/thing.deb && groupadd later"
+                  " && install -g later -m 2750 -d /srv/later",
+                  base="localhost/debian")[-1]  # fmt: skip
+    place = "usr/share/thing"
+    found = {name: (one.uid, one.gid, one.mode) for name, one in layer.items()}
+    assert found[place] == (33, 33, 0o750)
+    assert found[f"{place}/page"] == (0, 33, 0o640)
+    assert found[f"{place}/tool"] == (0, 42, 0o2755)
+    assert found[f"{place}/dir"] == (5, 60, 0o755)
+    assert found[f"{place}/dir/file"][:2] == (5, 60)
+    assert found["srv/later"][1] >= 100 and found["srv/later"][2] == 0o2750
+    assert found["etc/gshadow"][:2] == (0, 42)
