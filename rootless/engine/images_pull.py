@@ -286,7 +286,9 @@ def items_to_save(engine, names):
     for name in names:
         record = images.find(engine, name, settings)
         item = items.setdefault(record["id"], writer.Item(record, []))
-        known = engine.store.images.names(record["id"])
+        # Of a manifest list, this machine's image is saved under the list's name.
+        named = images.find(engine, name, settings, lists=True)
+        known = engine.store.images.names(named["id"])
         chosen = name_used(name, known, settings)
         if chosen and chosen not in item.names:
             item.names.append(chosen)

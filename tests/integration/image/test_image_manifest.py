@@ -138,6 +138,16 @@ def test_what_runs_of_a_list_is_for_this_machine(rl, two):
     rl.fails("image", "inspect", "both", says="no image for")
 
 
+def test_saving_a_list_saves_this_machine_s_image_under_its_name(rl, two, workdir):
+    rl.ok("manifest", "create", "both", *two)
+    rl.ok("save", "-q", "-o", f"{workdir}/saved", "both")
+    rl.ok("rmi", "--force", "--all")
+    assert rl.ok("load", "-q", "-i", f"{workdir}/saved").text == (
+        "Loaded image: localhost/both:latest"
+    )
+    assert rl.ok("run", "--rm", "--network", "none", "both", "echo", "hi").text == "hi"
+
+
 def test_a_list_keeps_what_it_needs(rl, two, registry):
     rl.ok("manifest", "create", "both", *two)
     rl.ok("rmi", two[1])
