@@ -125,5 +125,19 @@ def jobs(options):
 
 def is_anew(options, vertex):
     """Whether --no-cache-filter names this stage (graph.Vertex), by name or number."""
-    names = {word.strip().lower() for text in options.no_cache_filter for word in text.split(",")}
-    return bool(names & {(vertex.stage.name or "").lower() or None, str(vertex.index)})
+    return bool(_filters(options) & _names(vertex))
+
+
+def no_stages(options, vertices):
+    """What --no-cache-filter names and no stage is called (sorted)."""
+    return sorted(_filters(options) - {name for vertex in vertices for name in _names(vertex)})
+
+
+def _filters(options):
+    words = (word.strip().lower() for text in options.no_cache_filter for word in text.split(","))
+    return {word for word in words if word}
+
+
+def _names(vertex):
+    name = {vertex.stage.name.lower()} if vertex.stage.name else set()
+    return {*name, str(vertex.index)}

@@ -77,8 +77,6 @@ class Build:
     what was met is in each Built, to be left elsewhere.
     """
 
-    fetch = None
-
     def __init__(self, engine, options, progress):
         if options.format not in images_made.FORMATS:
             raise BadFormat(options.format)
@@ -186,6 +184,8 @@ class _Solve:
         build, graph, options = self.build, self.graph, self.build.options
         build.progress.begin([(vertex.title, len(vertex.instructions) + 1)
                               for vertex in graph.order])  # fmt: skip
+        for name in arguments.no_stages(options, graph.vertices):
+            build.progress.warning(f"--no-cache-filter {name}: there is no such stage")
         jobs = arguments.jobs(options)
         met = self.cache.met
         states = schedule.run(graph.order, self._begin, jobs, build.progress, met)

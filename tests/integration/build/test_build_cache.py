@@ -125,6 +125,8 @@ def test_a_stage_done_again_with_the_same_result(rl, busybox, files):
     first, _ = build(rl, files)
     second, found = build(rl, files, "--no-cache-filter", "one")
     assert [name.split()[0] for name in done(found)] == ["RUN"] and second == first
+    said = rl.ok("build", "--no-cache-filter", "one,tow", files).stderr
+    assert "--no-cache-filter tow: there is no such stage" in said
 
 
 def test_without_cache(rl, busybox, files):
