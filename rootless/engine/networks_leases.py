@@ -10,6 +10,7 @@ had is free at that moment.
 import os
 
 from rootless.engine import networks, records
+from rootless.errors import RlError
 from rootless.kernel import files
 from rootless.model import jsontext
 from rootless.network.bridge import holder, leases, plug
@@ -117,7 +118,7 @@ def take(engine, record, definition, entry, number, interface):
     """
     name = definition["name"]
     others = of_network(engine, name, sweep=True)
-    others.pop(record["id"], None)
+    before = others.pop(record["id"], None)
     taken = {}
     for lease in others.values():
         for row in lease["addresses"]:
@@ -127,7 +128,7 @@ def take(engine, record, definition, entry, number, interface):
     if entry["mac"] and any(lease["mac"] == entry["mac"] for lease in others.values()):
         other = next(lease for lease in others.values() if lease["mac"] == entry["mac"])
         raise leases.AddressTaken(entry["mac"], name, other["name"])
-    addresses = leases.choose(definition, entry["ips"], taken, last)
+    addresses = _choose(definition, entry["ips"], taken, last, before)
     given = record["network"]["dns"]["servers"] or []
     lease = {
         "id": record["id"],
@@ -141,10 +142,22 @@ def take(engine, record, definition, entry, number, interface):
         "number": number,
     }
     for row, subnet in zip(addresses, definition["subnets"], strict=True):
-        last[subnet["subnet"]] = row["address"]
+        if not before:
+            last[subnet["subnet"]] = row["address"]
     _write(engine, name, record["id"], lease)
     _write(engine, name, ".last", last)
     return lease
+
+
+def _choose(definition, wanted, taken, last, before):
+    """As leases.choose; what a container had ``before`` its restart it gets again, if it can."""
+    if before and not wanted:
+        again = [row["address"] for row in before["addresses"]]
+        try:
+            return leases.choose(definition, again, taken, last)
+        except RlError:
+            pass  # somebody took it meanwhile, or the network is another one
+    return leases.choose(definition, wanted, taken, last)
 
 
 def rename(engine, record, name):
