@@ -55,7 +55,10 @@ def test_the_date_of_a_pasta(workdir, said, date):
 
 
 def _prepare(values):
-    world.replace_file("/etc/resolv.conf", "search corp.example\nnameserver 198.51.100.53\n")
+    world.replace_file("/etc/resolv.conf", (
+        "search corp.example\n"
+        f"nameserver {made['plan']['forwarder']}\nnameserver 198.51.100.53\n"
+    ))
     network_ = network.parse(values)
     return setup.prepare(
         network_, NOTHING, programs=world.PROGRAMS, order=lambda: ["slirp4netns"], names=["box"]
