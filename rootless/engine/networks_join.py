@@ -11,6 +11,7 @@ import os
 
 from rootless import helpers_dir
 from rootless.engine import networks, networks_leases, networks_rules, records
+from rootless.engine.control import NotRunning
 from rootless.errors import RlError
 from rootless.kernel import files, netlink, userns
 from rootless.model.network import is_ipv6, subnet
@@ -175,8 +176,11 @@ def step(engine, record, joined):
     def connect(pid, route):
         if not joined.members:  # every one was disconnected
             return []
-        namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        pidfd = os.pidfd_open(pid)
+        try:
+            namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            pidfd = os.pidfd_open(pid)
+        except OSError:  # it has ended: what it said is told, if it said anything
+            raise plug.NoInterface(joined.members[0][0]["name"], "its process has ended") from None
         try:
             with Live(engine, run_dir, program, joined, skip=record["id"]) as live:
                 live.plug(record["id"], joined.members, namespace, route, pidfd)
@@ -273,7 +277,7 @@ class Live:
                     self.plug(record["id"], missing, inside.namespace, inside.route,
                               None if known else inside.pidfd)
                 self.repaired.append(record["name"])
-            except (RlError, OSError):
+            except RlError:
                 continue  # it has just ended; or else network reload tells
 
 
@@ -294,21 +298,21 @@ def running_members(engine):
 
 class Inside:
     """A running container's network, opened from outside: ``namespace``, ``route`` (an
-    rtnetlink socket in there) and ``pidfd`` are descriptors."""
+    rtnetlink socket in there) and ``pidfd`` are descriptors.  NotRunning if it has ended."""
 
     def __init__(self, engine, record):
         self._opened = []
         pid = records.state(engine, record)["pid"]
         if not pid:
-            raise ProcessLookupError(3, os.strerror(3))
-        self.pidfd = self._keep(os.pidfd_open(pid))
+            raise NotRunning(record["name"])
         try:
+            self.pidfd = self._keep(os.pidfd_open(pid))
             user = self._keep(os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC))
             self.namespace = self._keep(os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC))
             self.route = self._keep(userns.open_inside(user, self.namespace, _route_socket))
-        except BaseException:
+        except OSError:
             self.close()
-            raise
+            raise NotRunning(record["name"]) from None
 
     def _keep(self, descriptor):
         self._opened.append(descriptor)

@@ -107,6 +107,21 @@ def test_the_holder_s_processes_killed_one_by_one(rl, busybox):
         rl.ok("run", "--rm", "--network", "shop", busybox, "nslookup", "web")
 
 
+def test_a_holder_that_does_not_answer(rl, busybox):
+    rl.ok("network", "create", "shop")
+    rl.ok("run", "-d", "--name", "web", "--network", "shop", busybox, *SLEEP)
+    pid = user_networks.holder(rl)[0]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        run = ("run", "--rm", "--network", "shop", busybox, "true")
+        said = rl.fails(*run, says=f"process {pid}, does not answer").stderr
+        assert f"kill -9 {pid}" in said
+        assert rl.ok("ps", "--all", "--format", "{{.Names}}").lines == ["web"]
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    rl.ok(*run)
+
+
 def _all(rl):
     return user_networks.processes(rl, "")
 

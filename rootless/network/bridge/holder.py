@@ -31,8 +31,16 @@ class HolderRefused(RlError):
     hint = "rl network reload repairs the networks of running containers"
 
 
-class Gone(Exception):
-    """The holder has ended, or is about to."""
+class Silent(HolderFailed):
+    """the holder of the user networks, process {0}, does not answer"""
+
+    hint = "end it with: kill -9 {0}; the next start on a network repairs what was on it"
+
+
+class Gone(HolderFailed):
+    """the holder of the user networks has just ended"""
+
+    hint = "try again: the next start on a network, or rl network reload, repairs what was on it"
 
 
 _REASONS = {
@@ -47,8 +55,9 @@ class Holder:
     netlink sockets in its namespace; ``filter`` None without nf_tables), ``connected``:
     whether a helper serves."""
 
-    def __init__(self, connection):
+    def __init__(self, connection, run_dir):
         self._connection = connection
+        self._run_dir = run_dir
         self._connection.settimeout(PATIENCE)
         self.route = self.filter = None
         said, found = self.ask(b"O")
@@ -63,13 +72,15 @@ class Holder:
         """Send one message; (what it answered as bytes, descriptors that came with it).
 
         ``words`` stand behind the fields as they are: a command line.  Raises HolderRefused,
-        and Gone where there is no answer.
+        Silent where no answer comes in time, and Gone where none can come.
         """
         data = verb + b"".join(text.encode() + b"\0" for text in (*fields, *words))
         rights = b"".join(number.to_bytes(4, "little") for number in fds)
         try:
             self._connection.sendmsg([data], [(1, 1, rights)] if fds else [])
             said, ancillary, _, _ = self._connection.recvmsg(_LARGEST, 64)
+        except TimeoutError:
+            raise Silent(_pid(self._run_dir)) from None
         except OSError:
             raise Gone() from None
         if not said:
@@ -103,8 +114,6 @@ class Holder:
             fds = [null if source is None else source for source in sources]
             words = [f"words={argv[0]}", *argv[1:]]
             said, _ = self.ask(b"P", fds=fds, words=words)
-        except Gone:
-            raise HolderFailed("it ended while its helper was started") from None
         finally:
             os.close(null)
         return int(said)
@@ -147,12 +156,23 @@ def connect(run_dir):
     try:
         connection.settimeout(PATIENCE)
         connection.connect(f"/proc/self/fd/{directory}/control")
-        return Holder(connection)
+        return Holder(connection, run_dir)
+    except TimeoutError:
+        connection.close()
+        raise Silent(_pid(run_dir)) from None
     except (OSError, Gone):
         connection.close()
         return None
     finally:
         os.close(directory)
+
+
+def _pid(run_dir):
+    try:
+        with open(f"{run_dir}/alive", "rb", 0) as file:
+            return file.read(20).decode().strip()
+    except OSError:
+        return "unknown"
 
 
 def lives(run_dir):

@@ -12,7 +12,7 @@ from rootless.kernel import netlink
 from rootless.model.network import is_ipv6, subnet
 from rootless.network.bridge import leases
 from rootless.network.bridge.definition import mtu
-from rootless.network.bridge.holder import Gone, HolderFailed
+from rootless.network.bridge.holder import Gone
 
 _EEXIST, _EBUSY = 17, 16
 _METRIC = 100
@@ -170,11 +170,12 @@ def remove_member(holder, definition, container_id):
 def connect_outside(holder, plan, run_dir, start):
     """Have the holder run the helper of ``plan`` (network.plan.make_plan): what
     network.start.start, which is ``start``, returned."""
-    namespace = os.open(f"/proc/{holder.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        namespace = os.open(f"/proc/{holder.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        raise Gone() from None
     try:
         return start(plan, pid=holder.pid, run_dir=run_dir, netns_fd=namespace, runner=holder)
-    except Gone:
-        raise HolderFailed("it ended while its helper was started") from None
     finally:
         os.close(namespace)
 
