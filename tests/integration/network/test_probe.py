@@ -55,10 +55,7 @@ def test_the_date_of_a_pasta(workdir, said, date):
 
 
 def _prepare(values):
-    world.replace_file("/etc/resolv.conf", (
-        "search corp.example\n"
-        f"nameserver {made['plan']['forwarder']}\nnameserver 198.51.100.53\n"
-    ))
+    world.replace_file("/etc/resolv.conf", "search corp.example\nnameserver 198.51.100.53\n")
     network_ = network.parse(values)
     return setup.prepare(
         network_, NOTHING, programs=world.PROGRAMS, order=lambda: ["slirp4netns"], names=["box"]
@@ -67,7 +64,8 @@ def _prepare(values):
 
 def test_prepare_the_default():
     made = world.run(_prepare, ())
-    assert made["resolv"] == "search corp.example\nnameserver 198.51.100.53\n"
+    servers = "nameserver 10.0.2.3\nnameserver 198.51.100.53\n"
+    assert made["resolv"] == f"search corp.example\n{servers}"
     assert f"{world.HOST4}\thost.containers.internal" in made["hosts"]
     assert "10.0.2.100\tbox\n" in made["hosts"]
     assert made["plan"]["rungs"][0]["name"] == "slirp4netns" and made["warning"] is None
