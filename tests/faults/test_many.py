@@ -14,20 +14,19 @@ SEED = int(os.environ.get("RL_TEST_SEED") or time.time_ns() % 1_000_000)
 WORKERS = 32
 SECONDS = 25
 
-# What two that want the same container may tell each other.
+# What two that want the same container may tell each other: the outcome that the docstring of
+# the error tells of, and nothing else.
 ALLOWED = (
-    "no container has the name or id",
-    "no such object",
-    "is not running",
-    "is running already",
-    "is running and cannot be removed",
-    "is being started or removed by another rl",
-    "is in use by the container",
-    "no longer attached",
-    "cannot enter the container",
-    "a process of the set-up was killed",
-    "is paused",
-    "exit code is unknown",
+    "no container has the name or id",  # records.NoContainer: removed since it was named
+    "no such object",  # inspect.NoSuchObject: the same
+    "is not running",  # control.NotRunning, exec.NoInit: it has ended
+    "is running already",  # start.AlreadyRunning: another start was faster
+    "is running and cannot be removed",  # remove.StillRunning: rm without --force
+    "is being started or removed by another rl",  # remove.Busy
+    "being read or removed by another rl",  # start.InUse
+    "is in use by the container",  # records.NameTaken
+    "cannot enter the container",  # enter.EnterFailed: it ended while exec began
+    "a process of the set-up was killed",  # launch.LaunchFailed: by rm --force
 )
 
 

@@ -76,7 +76,8 @@ def test_detach_keys_leave_the_program_running(life):
         terminal.expect("1\r\n2\r\n3")
         terminal.send(KEYS)
         assert terminal.wait() == 0
-    before = int(life.ok("exec", "a", "cat", "/count").text)
+    # The file is empty for a moment whenever it is written.
+    before = int(life.until(lambda: life.ok("exec", "a", "cat", "/count").text))
     # More than a pty holds would stop a program whose terminal nobody reads.
     life.until(lambda: int(life.ok("exec", "a", "cat", "/count").text or 0) > before + 10)
     life.ok("exec", "-d", "-t", "a", "sh", "-c", "yes | head -c 1000000; echo yes > /done")
