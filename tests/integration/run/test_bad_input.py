@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.one_id]
 @pytest.mark.parametrize("words, code, says", [
     (["--nosuch", "localhost/busybox", "true"], 125, "--nosuch"),
     (["-q", "--nosuch=1", "localhost/busybox", "true"], 125, "--nosuch"),
-    (["--memory"], 125, "--memory"),
+    (["--memory", "much", "localhost/busybox", "true"], 125, "--memory"),
     ([], 125, "run"),
     (["localhost/absent", "true"], 125, "localhost/absent"),
     (["BAD//NAME", "true"], 125, "BAD//NAME"),
