@@ -102,6 +102,7 @@ def test_restart_policy_keeps_its_limits(here):
     assert here.kernel("web", "memory.max") == str(77 << 20)
 
 
+@pytest.mark.timeout(600)
 def test_many_at_once(here):
     failed = []
 

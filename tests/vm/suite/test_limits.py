@@ -40,12 +40,12 @@ def test_cpus_are_half_a_core(here):
 
 
 def test_pids_stop_a_fork_bomb(here):
-    bomb = "i=0; while [ $i -lt 60 ]; do sleep 1000 & i=$((i+1)); done; echo done; sleep 1000"
+    # The shell that can't fork ends; what it has started, and pid 1, go on.
+    bomb = "(i=0; while [ $i -lt 60 ]; do sleep 1000 & i=$((i+1)); done); exec sleep 1000"
     here.detached("bomb", "sh", "-c", bomb, options=["--pids-limit", "20"])
-    until(lambda: int(here.kernel("bomb", "pids.current")) >= 20, "the limit")
     until(lambda: "max 0" not in here.kernel("bomb", "pids.events"), "a refused fork")
     assert here.kernel("bomb", "pids.max") == "20"
-    assert int(here.kernel("bomb", "pids.current")) <= 20
+    assert 15 < int(here.kernel("bomb", "pids.current")) <= 20
 
 
 def test_what_inspect_shows(here):
@@ -89,7 +89,8 @@ def test_update_and_restart(here):
 def test_processors_can_be_chosen(here, half):
     words = ("run", "--rm", "--network", "none", "--cpuset-cpus", "1", IMAGE, "nproc")
     if half == "default":
-        result = here.fails(*words, says="--cpuset-cpus needs the controller cpuset")
+        result = here.fails(*words, says="--cpuset-cpus needs the controller cpuset", hint=False)
+        assert "hint: as root write" in result.stderr
         assert "Delegate=cpu cpuset io memory pids" in result.stderr
         assert "user@.service.d/delegate.conf" in result.stderr
         return
@@ -105,7 +106,7 @@ def test_a_disk_can_be_slowed(here, half, workdir):
              "--device-write-bps", "/dev/vda:1mb", IMAGE, "dd", "if=/dev/zero", "of=/data/file",
              "bs=1M", "count=5", "oflag=direct"]  # fmt: skip
     if half == "default":
-        here.fails(*words, says="--device-write-bps needs the controller io")
+        here.fails(*words, says="--device-write-bps needs the controller io", hint=False)
         return
     begin = time.monotonic()
     here.ok(*words, timeout=240)
