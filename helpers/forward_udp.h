@@ -258,6 +258,7 @@ static void from_inside(int index)
             if (length == -ECONNREFUSED && !flow->answered && !flow->second) {
                 close_now(&flow->fd);
                 leave_route(flow->route);
+                flow->route = -1; /* end_flow must not leave it again */
                 flow->second = 1;
                 if (!open_flow(flow)) {
                     flow->second = 0;
