@@ -180,6 +180,8 @@ static inline long helper_start(void)
         helper.pid = (int)pid;
         helper.started = h.now;
         helper.again = FOREVER;
+    } else if (helper.again != FOREVER) {
+        helper.again = h.now + 500; /* no process to be had now: not at once again */
     }
     return pid;
 }
@@ -242,8 +244,11 @@ static inline long word_open(int client)
     long route = inner_ask("r", 1), filter = inner_ask("f", 1), result;
 
     fds[0] = (int)route, fds[1] = (int)filter;
-    if (route < 0)
+    if (route < 0) {
+        if (filter >= 0)
+            close_fd(&fds[1]);
         return say_error(client, "no rtnetlink socket can be made");
+    }
     put_number(&answer, h.inner_pid);
     put_text(&answer, helper.wanted && (helper.pid > 0 || helper.again != FOREVER) ? " helper" : " -");
     result = pass(client, said, answer.used, fds, filter < 0 ? 1 : 2);
