@@ -216,7 +216,10 @@ class _Task:
             found = b""
             while len(found) < _LONGEST:
                 here = address + len(found)
-                piece = os.pread(memory, _PAGE - here % _PAGE, here)
+                try:
+                    piece = os.pread(memory, _PAGE - here % _PAGE, here)
+                except (OSError, OverflowError):  # nothing is there: an end, as below
+                    piece = b""
                 text, end, _ = piece.partition(b"\0")
                 found += text
                 if end:
