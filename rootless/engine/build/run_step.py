@@ -232,8 +232,8 @@ def _listen(socket, streams, output, relay):
         if not found:
             output(1, b"")  # nothing said: whoever shows the time may do so
         for descriptor, _ in found:
-            if relay.handle(descriptor):
-                continue
+            if relay.handle(descriptor) or descriptor not in waiting:
+                continue  # the agent's; its other end may just have closed it
             if descriptor == socket.fileno():
                 packet = process.look_twice(socket.recv, 1 << 18) or b""
                 if packet[:1] == b"r":
