@@ -98,7 +98,7 @@ def parse_git(where):
         query = parts.query
     else:
         if not _SCP.fullmatch(address):
-            raise BadGitUrl(where, "user, host or path is wrong")
+            raise BadGitUrl(without_secrets(where), "user, host or path is wrong")
         address, _, query = address.partition("?")
         _check_path(where, address.partition(":")[2])
         found = GitRef(address)
@@ -115,12 +115,12 @@ def _split(address):
         parts = urlsplit(address)
         port = parts.port
     except ValueError as error:
-        raise BadGitUrl(address, str(error)) from None
+        raise BadGitUrl(without_secrets(address), str(error)) from None
     if parts.scheme not in _SCHEMES or not address.isprintable() or " " in address:
-        raise BadGitUrl(address, "it has letters that no address has")
+        raise BadGitUrl(without_secrets(address), "it has letters that no address has")
     if parts.scheme == "file":
         if parts.netloc not in ("", "localhost"):
-            raise BadGitUrl(address, "a file has no host")
+            raise BadGitUrl(without_secrets(address), "a file has no host")
     elif not re.fullmatch(rf"{_HOST}|[0-9A-Fa-f:.]+", parts.hostname or "") or port == 0:
         raise BadGitUrl(without_secrets(address), "the host is wrong")
     if (parts.username or "").startswith("-"):
@@ -147,15 +147,15 @@ def _query(found, query, where):
         if key in ("ref", "tag", "branch"):
             value = {"tag": "refs/tags/", "branch": "refs/heads/"}.get(key, "") + value
             if found.ref not in (None, value):
-                raise BadGitUrl(where, f"it asks for {found.ref} and for {value}")
+                raise BadGitUrl(without_secrets(where), f"it asks for {found.ref} and for {value}")
             found.ref = value
         elif key == "subdir":
             if found.subdir not in (None, value):
-                raise BadGitUrl(where, "it names two directories")
+                raise BadGitUrl(without_secrets(where), "it names two directories")
             found.subdir = value
         elif key in ("checksum", "commit"):
             found.checksum = value
         elif key in ("keep-git-dir", "submodules") and value in _TRUE + _FALSE:
             setattr(found, key.replace("-", "_"), value in _TRUE)
         else:
-            raise BadGitUrl(where, f"{key}={value} means nothing")
+            raise BadGitUrl(without_secrets(where), f"{key}={value} means nothing")
