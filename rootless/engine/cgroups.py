@@ -253,7 +253,8 @@ def _released(old, kept):
         "pids.max": "max",
     }
     return [
-        limits.Setting("rl update", "", file, free[file])
+        # A kernel without swap has no file for it: nobody asked for that one by itself.
+        limits.Setting("rl update", "", file, free[file], implied=file == "memory.swap.max")
         for file in old
         if file not in kept and file in free
     ]
