@@ -41,7 +41,10 @@ class Opened:
         self.got = 0
 
     def _send(self, outside, url):
-        address, authorization = _credentials(url)
+        try:
+            address, authorization = _credentials(url)
+        except ValueError:
+            raise DownloadFailed(url=self.shown, why="it is no web address") from None
         for attempt in range(outside.attempts):
             if attempt:
                 time.sleep(outside.delay * 2 ** (attempt - 1))

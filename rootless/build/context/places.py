@@ -81,7 +81,10 @@ def is_git(where):
     if mark:
         if scheme in ("git", "ssh", "file"):
             return True
-        return scheme in ("http", "https") and urlsplit(where).path.endswith(".git")
+        try:
+            return scheme in ("http", "https") and urlsplit(where).path.endswith(".git")
+        except ValueError:
+            return False  # whoever fetches it says that it is no address
     if where.startswith(("./", "../", "/")):
         return False
     return where.startswith("github.com/") or bool(_SCP_LIKE.match(where))
