@@ -100,6 +100,9 @@ class Secrets:
         if name not in self._read:
             self._read[name] = self._secrets[name]()
         data = self._read[name]
+        if mount.env is not None and b"\0" in data:
+            raise error_at(node, f"the secret {name} has a NUL byte, which no variable can have",
+                           "leave env= out: it is then a file of the step")  # fmt: skip
         return steps.Secret(data, target, mount.env, mount.mode, mount.uid, mount.gid)
 
     def agent(self, mount, node, number):
