@@ -14,6 +14,7 @@ all processes of the step along; the mounts are in namespaces of theirs.
 
 import marshal
 import os
+import resource
 import select
 
 from rootless.build.steps import owners, stubs
@@ -67,6 +68,9 @@ class Supervisor:
             if self.mine is not None:
                 place = os.open(self.tree, files.DIRECTORY, dir_fd=self.home)
                 self.owners = owners.Owners(place, self.mine)
+                # Links that were given away are kept open; the program has its own limit.
+                hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+                resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
             self._begin(job, descriptors)
             code = self._wait(job, descriptors)
             self._end_helpers(job)
