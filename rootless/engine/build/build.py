@@ -168,7 +168,6 @@ class _Solve:
         self.graph.walk()
         self.cache = arguments.cache(build.store, options)
         self.cache.fetch = build.fetch
-        self.cache.fetch = build.fetch
         self.work = Work(
             build.engine, options, build.inputs, self._image, build.times, self.cache,
             self.arguments,
