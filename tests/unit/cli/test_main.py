@@ -53,7 +53,8 @@ def verb(monkeypatch, tmp_path):
         module.main = function
         monkeypatch.setitem(sys.modules, "rootless.cli.cmd_version", module)
         argv = [*words, "--runroot", str(runroot), "--root", str(tmp_path / "root"), "version"]
-        return main.main(argv, {"HOME": str(tmp_path)})
+        # A report of a defect goes where the environment says.
+        return main.main(argv, {"HOME": str(tmp_path), "RL_RUNROOT": str(runroot)})
 
     return call
 
