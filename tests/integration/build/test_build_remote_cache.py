@@ -58,7 +58,7 @@ def places(kind, registry, workdir):
     """(--cache-to, --cache-from) of a kind."""
     if kind == "local":
         return f"type=local,dest={workdir}/cache", f"type=local,src={workdir}/cache"
-    name = f"{registry.address}/cache/{os.path.basename(workdir)}"
+    name = f"{registry.address}/cache/{os.path.basename(workdir).encode().hex()}"
     if kind == "repository":
         return name, name
     return f"type=registry,ref={name}:steps", f"type=registry,ref={name}:steps"
