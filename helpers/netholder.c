@@ -194,6 +194,17 @@ static void wait_for_first(void)
     SYS5(__NR_ppoll, &waiting, 1, &most, 0, SIGNAL_SETSIZE);
 }
 
+/* A descriptor for each member and each client: more than the usual 1024. */
+static void raise_limit(void)
+{
+    struct rlimit limit;
+
+    if (SYS4(__NR_prlimit64, 0, RLIMIT_NOFILE, 0, &limit) < 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    SYS4(__NR_prlimit64, 0, RLIMIT_NOFILE, &limit, 0);
+}
+
 /* Whoever gets no answer from us is told whom to kill. */
 static void write_pid(void)
 {
@@ -231,6 +242,7 @@ int main(int argc, char **argv, char **envp)
         return 0;
     SYS0(__NR_setsid);
     SYS1(__NR_chdir, "/");
+    raise_limit();
     write_pid();
     h.now = monotonic();
     set_up();

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -27,7 +28,7 @@
 #define NAMES 512
 #define SERVERS 3
 #define NAME_LENGTH 64
-#define CLIENTS 16
+#define CLIENTS 256 /* each container has two while it is being started */
 #define FOREVER INT64_MAX
 
 /* An IPv4 address is kept as the IPv6 address that stands for it, ::ffff:a.b.c.d. */

@@ -195,10 +195,13 @@ def find_or_start(run_dir, program):
     alive = os.open(f"{run_dir}/alive", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         deadline = monotonic() + PATIENCE
-        while not files.lock(alive, wait=False):  # the last one is about to leave
+        while not files.lock(alive, wait=False):  # the last one is about to leave, or is busy
+            found = connect(run_dir)
+            if found:
+                return found, False
             if monotonic() > deadline:
                 raise HolderFailed("the one before it does not answer and does not end")
-            sleep(0.005)
+            sleep(0.01)
         _start(run_dir, program, alive)
     finally:
         os.close(alive)
@@ -219,7 +222,7 @@ def _start(run_dir, program, alive):
             pass
         listening.bind(f"/proc/self/fd/{directory}/control")
         os.chmod("control", 0o600, dir_fd=directory)
-        listening.listen(16)
+        listening.listen(128)
         words = ["rl-network", "listen=3", "alive=4", "ready=5", "dir=6"]
         table = {3: listening.fileno(), 4: alive, 5: write, 6: directory}
         process.wait_exit(process.spawn([program, *words[1:]], table))
