@@ -15,8 +15,6 @@ from rootless.kernel import files
 from rootless.model import jsontext
 from rootless.network.bridge import holder, leases, plug
 
-_LIMIT = 1 << 16
-
 
 def run_directory(engine, make=False):
     """Where the networks live at run time (absolute str): below the runtime directory of the

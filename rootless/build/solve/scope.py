@@ -5,7 +5,6 @@ first FROM is seen by FROM lines, and by a stage that says ``ARG NAME`` without 
 """
 
 from rootless.build.language import expand
-from rootless.model import oci
 
 PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "FTP_PROXY", "ftp_proxy",
            "NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy")  # fmt: skip
@@ -129,8 +128,3 @@ class Values:
 def env_pairs(entries):
     """{name: value} of a configuration's Env."""
     return dict(entry.partition("=")[::2] for entry in entries or ())
-
-
-def host_platform(text, host):
-    """The oci.Platform that ``text`` (may be empty) asks for on ``host``. BadPlatform."""
-    return oci.parse_platform(text, host) if text else host

@@ -39,7 +39,6 @@ _CHOWN = {
     "chown": (-1, 0, 1), "lchown": (-1, 0, 1), "fchown": (0, -1, 1), "fchownat": (0, 1, 2),
 }  # fmt: skip
 _NODE = {"mknod": (-1, 0, 1), "mknodat": (0, 1, 2)}
-_GONE = b" (deleted)"
 
 _fchownat = libc.function(
     "fchownat", ctype.c_int, ctype.c_char_p, ctype.c_uint32, ctype.c_uint32, ctype.c_int
