@@ -20,6 +20,7 @@ from rootless.build.context.errors import BadGitUrl
     ("https://host.example/x.git?ref=main", places.GIT),
     ("https://host.example/a?b=x.git", places.URL),
     ("https://host.example/a#x.git", places.URL),
+    ("https://[no-address/x.git", places.URL),
     ("git://host.example/x", places.GIT),
     ("ssh://git@host.example/x", places.GIT),
     ("file:///srv/x", places.GIT),
@@ -109,4 +110,14 @@ def test_secrets_are_not_shown():
     assert places.without_secrets("git@h.example:x") == "git@h.example:x"
     with pytest.raises(BadGitUrl) as caught:
         places.parse_git("https://user:hunter2@h.example/x.git#--bad")
+    assert "hunter2" not in caught.value.message
+
+
+@pytest.mark.parametrize("rest", [
+    "h.example:port/x.git", "[h.example/x.git", "h.example/x y.git", "h.example/x.git?what=x",
+    "h.example/x.git?ref=one&ref=two", "h.example/x.git?subdir=one&subdir=two",
+])  # fmt: skip
+def test_no_message_has_a_password(rest):
+    with pytest.raises(BadGitUrl) as caught:
+        places.parse_git(f"https://user:hunter2@{rest}")
     assert "hunter2" not in caught.value.message
