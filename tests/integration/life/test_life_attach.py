@@ -68,11 +68,15 @@ def test_the_terminal_is_given_back(life):
 def test_several_clients_see_the_same(life):
     tty(life)
     with life.rl.terminal("attach", "a") as one, life.rl.terminal("attach", "a") as other:
+        # What somebody has answered to has reached everybody who was there before.
+        one.send("echo first-$((1+1))\n")
+        one.expect("first-2")
+        other.send("echo second-$((1+1))\n")
+        other.expect("second-2")
+        one.expect("second-2")
         one.send("echo from-$((1+1))\n")
         one.expect("from-2")
         other.expect("from-2")
-        other.send("echo back-$((1+1))\n")
-        one.expect("back-2")
         one.send("exit 5\n")
         assert (one.wait(), other.wait()) == (5, 5)
 
