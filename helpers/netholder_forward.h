@@ -293,6 +293,8 @@ static inline void forward_question(const uint8_t *message, size_t length,
     struct forward *slot = &forwards[0];
     uint16_t random;
 
+    if (length > sizeof slot->query || SYS3(__NR_getrandom, &random, sizeof random, 0) < 0)
+        return;
     /* All taken: the oldest has had the longest chance; its asker asks again. */
     for (int i = 0; i < FORWARDS; i++) {
         if (!forwards[i].used) {
@@ -303,8 +305,6 @@ static inline void forward_question(const uint8_t *message, size_t length,
             slot = &forwards[i];
     }
     forward_end(slot);
-    if (length > sizeof slot->query || SYS3(__NR_getrandom, &random, sizeof random, 0) < 0)
-        return;
     slot->used = 1;
     slot->fd = -1;
     slot->tries = 0;

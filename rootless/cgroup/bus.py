@@ -84,7 +84,7 @@ class Bus:
             raise BusTrouble(path, "it takes no connection") from None
         except OSError as error:
             self.close()
-            raise BusTrouble(path, error.strerror) from None
+            raise BusTrouble(path, error.strerror or error) from None
         self.send(*_BUS, "Hello")
 
     def close(self):

@@ -167,7 +167,7 @@ def _cpu(options, found):
         quota = round(float(cpus) * PERIOD)
         cpu.pop("quota", None)
         cpu.pop("period", None)
-        if quota:
+        if float(cpus):
             if quota < 1000:
                 raise BadLimit(
                     "--cpus", cpus, "less than the kernel can measure", hint="give 0.01 or more"

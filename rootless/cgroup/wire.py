@@ -42,6 +42,8 @@ def _end(signature, position):
     if not first:
         raise Malformed("a signature ends too early")
     if first in "({":
+        if signature[position + 1 : position + 2] in ")}":
+            raise Malformed("a struct of nothing")  # an array of these would never end
         depth = 0
         for place in range(position, len(signature)):
             depth += (signature[place] in "({") - (signature[place] in ")}")
@@ -201,7 +203,10 @@ def parse(data):
     try:
         fields = dict(Reader(data, 12).get("a(yv)"))
         body = Reader(data[start:])
-        values = [body.get(part) for part in types(fields.get(SIGNATURE, ""))]
+        signature = fields.get(SIGNATURE, "")
+        if not isinstance(signature, str):
+            raise Malformed("the signature is no text")
+        values = [body.get(part) for part in types(signature)]
     except RecursionError:
         raise Malformed("nested too deeply") from None
     return Message(kind, fields, values), whole

@@ -37,7 +37,7 @@ class Opened:
             raise
         self.headers = self._response.headers
         length = self.headers.get("Content-Length") or ""
-        self.size = int(length) if length.isdecimal() else None
+        self.size = int(length) if length.isdecimal() and len(length) < 20 else None
         self.got = 0
 
     def _send(self, outside, url):

@@ -370,10 +370,15 @@ def _write(engine, path, records):
         outputs.save(engine.store, _image(engine.store, records), (), "oci", fresh, True, Silent())
         if os.path.lexists(path):
             os.rename(path, old)
-        os.rename(fresh, path)
+        try:
+            os.rename(fresh, path)
+        except OSError:
+            if os.path.lexists(old):
+                os.rename(old, path)  # better the old cache than none
+            raise
+        shutil.rmtree(old, ignore_errors=True)
     finally:
-        for left in (fresh, old):
-            shutil.rmtree(left, ignore_errors=True)
+        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _is_ours(store, path):

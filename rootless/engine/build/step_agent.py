@@ -9,6 +9,7 @@ import select
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socket
 
 _PIECE = 1 << 16
+_PATIENCE = 5  # seconds
 _MOST = 64  # connections at once
 
 
@@ -73,6 +74,8 @@ class Relay:
             far.close()
             return
         for mine, other in ((near, far), (far, near)):
+            # Who asks and doesn't read may not hold up the step's output for ever.
+            mine.settimeout(_PATIENCE)
             self.peers[mine.fileno()] = mine, other
             self.watch.register(mine.fileno(), select.POLLIN)
 

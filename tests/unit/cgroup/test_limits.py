@@ -78,6 +78,7 @@ def test_files(options, expected):
     ({"cpu_rt_period": 1}, "real-time"),
     ({"cpus": "two"}, "not a number of processors"),
     ({"cpus": "0.001"}, "less than the kernel"),
+        ({"cpus": "0.000001"}, "less than the kernel"),
     ({"cpus": "1", "cpu_period": 1000}, "sets the same"),
     ({"cpu_period": 10}, "not a number from 1000"),
     ({"cpu_quota": 10}, "not a number from 1000"),

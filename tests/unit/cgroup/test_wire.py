@@ -53,7 +53,7 @@ def test_a_message_comes_in_pieces():
 
 def test_types():
     assert wire.types("ssa(sv)a(sa(sv))") == ["s", "s", "a(sv)", "a(sa(sv))"]
-    for bad in ("a", "(s", "a(s"):
+    for bad in ("a", "(s", "a(s", "a()", "()"):
         with pytest.raises(wire.Malformed):
             wire.types(bad)
 
