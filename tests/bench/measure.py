@@ -48,10 +48,15 @@ def together(argv, env, count):
 
 def interleaved(calls, count, warm=2):
     """Call each of ``calls`` (each gives seconds) in turn, ``count`` rounds after ``warm``
-    ones that don't count: a list of lists.  What disturbs one disturbs the others."""
+    ones that don't count: a list of lists.  What disturbs one disturbs the others.
+
+    The disks are quiet before each: who syncs what it wrote must not pay for what the other
+    has left unwritten.
+    """
     found = [[] for _ in calls]
     for round_ in range(-warm, count):
         for call, times in zip(calls, found, strict=True):
+            os.sync()
             took = call()
             if round_ >= 0:
                 times.append(took)
