@@ -9,7 +9,8 @@
  *
  *   netholder_inner.h    the process inside
  *   netholder_dns.h      DNS messages
- *   netholder_forward.h  names that are not ours, over UDP and TCP
+ *   netholder_forward.h  names that are not ours, over UDP
+ *   netholder_stream.h   the same over TCP, and time-outs of both
  *   netholder_words.h    the control socket and the helper
  *   here                 the loop
  *
@@ -21,6 +22,7 @@
 #include "netholder_dns.h"
 #include "netholder_forward.h"
 #include "netholder_inner.h"
+#include "netholder_stream.h"
 #include "netholder_words.h"
 
 #define EVENTS 32
