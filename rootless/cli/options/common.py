@@ -37,6 +37,15 @@ def TLS_VERIFY(group=None):
                 group=group)  # fmt: skip
 
 
+CERT_DIR = value("--cert-dir", "DIR", "Take certificates and keys from DIR", complete="dir")
+CREDS = value("--creds", "USER[:PASSWORD]", "Log in with these, only this time")
+COMPRESSION = (
+    value("--compression-format", "FORMAT", "Compress layers with gzip or zstd (default: as they"
+          " are)", choices=("gzip", "zstd")),
+    number("--compression-level", "N", "How hard to compress: gzip 1 to 9, zstd 1 to 22"),
+)  # fmt: skip
+
+
 def PLATFORM(group=None):
     """What chooses one image of a multi-platform one, under that heading."""
     return (

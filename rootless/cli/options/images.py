@@ -2,6 +2,9 @@
 
 from rootless.cli.options.common import (
     AUTHFILE,
+    CERT_DIR,
+    COMPRESSION,
+    CREDS,
     FILTER,
     FORMAT,
     IGNORE,
@@ -12,8 +15,6 @@ from rootless.cli.options.common import (
 )
 from rootless.cli.options.table import FLAG, Verb, flag, many, missing, number, value
 
-_CERT_DIR = value("--cert-dir", "DIR", "Take certificates and keys from DIR", complete="dir")
-_CREDS = value("--creds", "USER[:PASSWORD]", "Log in with these, only this time")
 _QUIET = flag("-q --quiet", "Don't show progress")
 _RETRY = (
     number("--retry", "N", "Try N more times where that may help (default: 3)"),
@@ -32,8 +33,8 @@ VERBS = (
             flag("-a --all-tags", "Get every tag of the repository"),
             *PLATFORM(),
             AUTHFILE(),
-            _CERT_DIR,
-            _CREDS,
+            CERT_DIR,
+            CREDS,
             value(
                 "--policy",
                 "POLICY",
@@ -58,11 +59,9 @@ VERBS = (
         "Send an image to a registry, into an archive or a directory",
         (
             AUTHFILE(),
-            _CERT_DIR,
-            value("--compression-format", "FORMAT", "Compress layers with gzip or zstd (default:"
-                  " as they are)", choices=("gzip", "zstd")),
-            number("--compression-level", "N", "How hard to compress: gzip 1 to 9, zstd 1 to 22"),
-            _CREDS,
+            CERT_DIR,
+            *COMPRESSION,
+            CREDS,
             value("--digestfile", "FILE", "Write the image's digest to FILE", complete="file"),
             value("-f --format", "FORMAT", "Type of the manifest: oci, docker (or v2s2)"
                   " (default: as it is)", choices=("oci", "docker", "v2s2")),
@@ -199,7 +198,7 @@ VERBS = (
         "Log in to a registry",
         (
             AUTHFILE(),
-            _CERT_DIR,
+            CERT_DIR,
             flag("--get-login", "Print the user who is logged in"),
             value("-p --password", "PASSWORD", "The password; others can see it: rather use"
                   " --password-stdin"),
@@ -226,9 +225,9 @@ VERBS = (
         "Search registries for images",
         (
             AUTHFILE(),
-            _CERT_DIR,
+            CERT_DIR,
             flag("--compatible", "Show stars, official and automated, too"),
-            _CREDS,
+            CREDS,
             FILTER,
             FORMAT,
             number("--limit", "N", "Show at most N images of each registry (default: 25)"),

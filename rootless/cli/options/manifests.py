@@ -1,11 +1,9 @@
 """Verbs about manifest lists (podman-manifest(1))."""
 
-from rootless.cli.options.common import AUTHFILE, IGNORE, TLS_VERIFY
+from rootless.cli.options.common import AUTHFILE, CERT_DIR, COMPRESSION, CREDS, IGNORE, TLS_VERIFY
 from rootless.cli.options.table import FLAG, Verb, flag, many, missing, number, value, words
 
 _INSECURE = flag("--insecure", "The same as --tls-verify=false")
-_CERT_DIR = value("--cert-dir", "DIR", "Take certificates and keys from DIR", complete="dir")
-_CREDS = value("--creds", "USER[:PASSWORD]", "Log in with these, only this time")
 _ALL = flag("--all", "Of an image that is a list itself, add all its images")
 _ANNOTATION = many("--annotation", "KEY=VALUE", "Annotate the image's entry")
 _ENTRY = (
@@ -31,8 +29,8 @@ VERBS = (
             flag("-a --amend", "Add to a list of that name, if there is one"),
             many("--annotation", "KEY=VALUE", "Annotate the list"),
             AUTHFILE(),
-            _CERT_DIR,
-            _CREDS,
+            CERT_DIR,
+            CREDS,
             _INSECURE,
             TLS_VERIFY(),
         ),
@@ -50,8 +48,8 @@ VERBS = (
             _ALL,
             _ANNOTATION,
             AUTHFILE(),
-            _CERT_DIR,
-            _CREDS,
+            CERT_DIR,
+            CREDS,
             *_ENTRY,
             _INSECURE,
             TLS_VERIFY(),
@@ -99,11 +97,9 @@ VERBS = (
         (
             flag("--all", "Send the images, too", default=True),
             AUTHFILE(),
-            _CERT_DIR,
-            value("--compression-format", "FORMAT", "Compress layers with gzip or zstd (default:"
-                  " as they are)", choices=("gzip", "zstd")),
-            number("--compression-level", "N", "How hard to compress: gzip 1 to 9, zstd 1 to 22"),
-            _CREDS,
+            CERT_DIR,
+            *COMPRESSION,
+            CREDS,
             value("--digestfile", "FILE", "Write the list's digest to FILE", complete="file"),
             value("-f --format", "FORMAT", "Type of the list: oci, docker (or v2s2) (default: as"
                   " it is)", choices=("oci", "docker", "v2s2")),
