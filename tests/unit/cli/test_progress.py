@@ -5,50 +5,7 @@ import io
 import pytest
 
 from rootless.cli import progress
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-class Screen:
-    """The little of a terminal that the bars use: what a person would see."""
-
-    def __init__(self):
-        self.rows, self.at = [""], 0
-
-    def show(self, text):
-        index = 0
-        while index < len(text):
-            if text.startswith("\x1b[", index):
-                end = index + 2
-                while not text[end].isalpha():
-                    end += 1
-                self.control(text[index + 2 : end], text[end])
-                index = end + 1
-                continue
-            if text[index] == "\n":
-                self.at += 1
-                if self.at == len(self.rows):
-                    self.rows.append("")
-            elif text[index] == "\r":
-                self.typed = ""
-            else:
-                self.typed += text[index]
-                self.rows[self.at] = self.typed
-            index += 1
-        return self
-
-    def control(self, number, letter):
-        if letter == "A":
-            self.at -= int(number)
-            assert self.at >= 0
-        elif letter == "J":
-            del self.rows[self.at + 1 :]
-            self.rows[self.at] = ""
-        else:
-            assert letter == "K"
+from support.screen import Screen, Terminal
 
 
 @pytest.mark.parametrize(
