@@ -196,6 +196,20 @@ class Group:
             except OSError:
                 pass  # it has ended
 
+    def short_of_memory(self):
+        """Whether the kernel has ended processes of the container for lack of memory."""
+        killed = files.keyed(f"{self.container}/memory.events") if self.directory else {}
+        return killed.get("oom_kill", 0) > 0
+
+    def remove(self):
+        """Remove what was made in a delegated cgroup, after the launcher's end; systemd removes
+        its scopes itself.  What can't be removed now is what ``sweep`` looks for."""
+        if self.where.kind != "delegated":
+            return
+        directory = f"{self.where.directory}/{self.name}"
+        await_end(directory)
+        files.remove(directory)
+
     @property
     def container(self):
         """The directory of the container's processes; None without one."""
@@ -236,6 +250,26 @@ def sweep(parent):
     for name in names:
         if files.keyed(f"{parent}/{name}/cgroup.events").get("populated") == 0:
             files.remove(f"{parent}/{name}")
+
+
+def await_end(directory):
+    """Wait, for two seconds at most, until no process is left in a cgroup: killed ones take
+    a moment, and nobody is there to reap those that are not one's own."""
+    import select
+
+    try:
+        descriptor = os.open(f"{directory}/cgroup.events", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return
+    watch = select.poll()
+    watch.register(descriptor, select.POLLPRI)
+    try:
+        for _ in range(40):
+            if b"populated 1" not in os.pread(descriptor, 4096, 0):
+                return
+            watch.poll(50)
+    finally:
+        os.close(descriptor)
 
 
 def hand_on(where):

@@ -163,6 +163,24 @@ def prepare(engine, record, spec):
     )
 
 
+def of_step(engine, resources, parent):
+    """The group.Group of a RUN step whose build ``plan`` has given ``resources``; it goes with
+    the step (Group.remove).  Raises what ``check`` does, and NoCgroup for the parent.
+    """
+    found = where(engine)
+    check(found, resources, "--cgroup-parent")
+    if parent and found.kind == "delegated":
+        found = _below(found, parent)
+    return group.Group(
+        found,
+        f"{place.PREFIX}build-{os.urandom(8).hex()}",
+        limits.settings(resources, _has_bfq()),
+        required=True,
+        parent=parent,
+        description="rl build, one step",
+    )
+
+
 def _below(found, parent):
     """The Place of a cgroup of the user's own making below a delegated one."""
     directory = f"{found.directory}/{parent.strip('/')}"

@@ -16,6 +16,12 @@ class StepFailed(RlError):
         return self.fields["code"]
 
 
+class OutOfMemory(StepFailed):
+    """{command} ended with {how}: the kernel has ended processes of it, for lack of memory"""
+
+    hint = "rl build --memory SIZE sets how much a step may use"
+
+
 class RunStep:
     """One RUN.
 
@@ -29,6 +35,7 @@ class RunStep:
     network   "default", "none" or "host"
     security  "sandbox" or "insecure"
     settings  Settings of the whole build
+    limits    (OCI resources, parent) as engine.cgroups.plan has them; None: no cgroup of its own
     newest    latest time (seconds) that files may have, or None
     stamp     the time (seconds) that all files get, or None
     """
@@ -44,6 +51,7 @@ class RunStep:
         self.network = "default"
         self.security = "sandbox"
         self.settings = Settings()
+        self.limits = None
         self.newest = self.stamp = None
         for name, value in more.items():
             if not hasattr(self, name):
@@ -66,7 +74,8 @@ class Settings:
              "group_add", "security_opt", "ulimit", "volume")  # fmt: skip
     # "network" is what "default" stands for; "environ" are the caller's variables that a step
     # gets (the proxies), which are no part of the image.
-    VALUES = ("network", "shm_size", "ipc", "pid", "uts", "userns", "no_hosts", "no_hostname")
+    VALUES = ("network", "shm_size", "ipc", "pid", "uts", "userns", "cgroupns", "no_hosts",
+              "no_hostname")  # fmt: skip
 
     def __init__(self, **given):
         for name in self.LISTS:

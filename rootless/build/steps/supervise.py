@@ -6,7 +6,8 @@ so nobody has to be started for it.
 
     P1 → founder    s                  the program runs
                     l JSON, x …        it doesn't (docs/monitor.md)
-                    r marshal          (exit code, facts of the layer or None)
+                    r marshal          (exit code, facts of the layer or None,
+                                       whether memory was lacking)
 
 Whoever kills the founder ends P1, whose end is that of the container's pid 1, which takes
 all processes of the step along; the mounts are in namespaces of theirs.
@@ -74,8 +75,10 @@ class Supervisor:
             self._begin(job, descriptors)
             code = self._wait(job, descriptors)
             self._end_helpers(job)
-            facts = None
-            if code == 0:
+            facts, short = None, False
+            if code:
+                short = bool(job.cgroup) and job.cgroup.short_of_memory()
+            else:
                 stubs.clean(self.home, self.tree, before)
                 facts = self._result() if self.upper else None
             for name in _LEFT:
@@ -85,7 +88,7 @@ class Supervisor:
                 raise NoSpace() from None
             where = f" ({os.fsdecode(error.filename)})" if error.filename else ""
             raise CannotCapture(f"{error.strerror}{where}") from None
-        job.client.send(b"r" + marshal.dumps((code, facts)))
+        job.client.send(b"r" + marshal.dumps((code, facts, short)))
         os._exit(0)
 
     def _look(self):

@@ -6,6 +6,7 @@ from rootless.cli.options.table import FLAG, Verb, flag, many, missing, number, 
 _WHAT, _IMAGE, _STEPS = "What to build", "The image", "RUN steps"
 _CACHE, _RESULT, _REGISTRY = "Cache", "Where the result goes", "Registries"
 _SHOWN, _NETWORK = "What is shown", "Network of RUN steps"
+_LIMITS = "Limits of RUN steps"
 
 _what = (
     many("-f --file", "FILE", "Read this Containerfile: a path, a URL, or - for standard input;"
@@ -62,8 +63,6 @@ _steps = (
          group=_STEPS, complete="file"),
     many("--device", "PATH[:DIR[:RWM]]", "Add a device of this machine", group=_STEPS,
          complete="file"),
-    words("--ulimit", "NAME=SOFT[:HARD]", "Set a limit of setrlimit(2)", group=_STEPS),
-    value("--shm-size", "SIZE", "Size of /dev/shm (default: 64m)", group=_STEPS),
     words("--cap-add", "CAPABILITY", "Add a capability", group=_STEPS),
     words("--cap-drop", "CAPABILITY", "Take a capability away", group=_STEPS),
     many("--security-opt", "OPTION", "no-new-privileges, seccomp=FILE|unconfined, mask=PATH,"
@@ -77,6 +76,8 @@ _steps = (
           choices=("private", "host"), group=_STEPS),
     value("--uts", "MODE", "Host name namespace: private or host (default: private)",
           choices=("private", "host"), group=_STEPS),
+    value("--cgroupns", "MODE", "Cgroup namespace: private or host (default: private with cgroups"
+          " of version 2)", choices=("private", "host"), group=_STEPS),
     value("--pid", "MODE", "Process namespace: private, and nothing else, so that no process"
           " outlives its step", choices=("private",), group=_STEPS),
     value("--userns", "MODE", "User namespace: host or container, which are the same here: that of"
@@ -84,6 +85,24 @@ _steps = (
     flag("--rm", "Remove what steps ran in; it can't be turned off", default=True, group=_STEPS),
     flag("--force-rm", "Remove it after a failure, too; it can't be turned off", default=True,
          group=_STEPS),
+)  # fmt: skip
+
+_limits = (
+    value("-m --memory", "SIZE", "Memory of a step at most, for example 512m", group=_LIMITS),
+    value("--memory-swap", "SIZE", "Memory and swap of a step together at most; -1: any (default:"
+          " twice --memory)", group=_LIMITS),
+    number("-c --cpu-shares", "N", "Share of a processor that all want (default: 1024)",
+           group=_LIMITS),
+    number("--cpu-period", "MICROSECONDS", "Period that --cpu-quota counts for", group=_LIMITS),
+    number("--cpu-quota", "MICROSECONDS", "Processor time in each period; -1: any", least=None,
+           group=_LIMITS),
+    value("--cpuset-cpus", "LIST", "Processors a step may run on, for example 0-3,8",
+          group=_LIMITS),
+    value("--cpuset-mems", "LIST", "Memory nodes it may use", group=_LIMITS),
+    value("--cgroup-parent", "NAME", "Slice of systemd, or cgroup below this one, that steps are"
+          " in", group=_LIMITS),
+    value("--shm-size", "SIZE", "Size of /dev/shm (default: 64m)", group=_LIMITS),
+    words("--ulimit", "NAME=SOFT[:HARD]", "Set a limit of setrlimit(2)", group=_LIMITS),
 )  # fmt: skip
 
 _network = (
@@ -148,11 +167,6 @@ _shown = (
 )  # fmt: skip
 
 _NOT_BUILT = (
-    *missing("steps have no limits of their own; limit all of a build:"
-             " systemd-run --user --scope -p MemoryMax=2G rl build .",
-             "-m,--memory --memory-swap -c,--cpu-shares --cpu-period --cpu-quota --cpuset-cpus"
-             " --cpuset-mems --cgroup-parent"),
-    *missing("steps see no cgroups but their own", "--cgroupns"),
     *missing("all steps have the ids that rl info shows", "--userns-uid-map --userns-gid-map"
              " --userns-uid-map-user --userns-gid-map-group"),
     *missing("rl runs steps in one way only", "--isolation --runtime --runtime-flag"),
@@ -184,7 +198,7 @@ VERBS = (
     Verb(
         "build",
         "Build an image from a Containerfile",
-        (*_what, *_image, *_steps, *_network, *_cache, *_result, *_registry, *_shown,
+        (*_what, *_image, *_steps, *_limits, *_network, *_cache, *_result, *_registry, *_shown,
          *_NOT_BUILT),
         "[CONTEXT]",
         0,

@@ -7,7 +7,7 @@ from rootless.build.solve.cache import key_of
 from rootless.build.solve.graph import Graph
 from rootless.build.solve.stage import StageBuild
 from rootless.engine import events, images_platform
-from rootless.engine.build import arguments, finish, inputs
+from rootless.engine.build import arguments, finish, inputs, step_limits
 from rootless.engine.build.bases import Bases
 from rootless.engine.build.work import Work
 from rootless.errors import RlError
@@ -80,6 +80,7 @@ class Build:
     def __init__(self, engine, options, progress):
         if options.format not in images_made.FORMATS:
             raise BadFormat(options.format)
+        self.limits = step_limits.plan(engine, options)  # before anything is fetched
         self.engine = engine
         self.store = engine.store
         self.options = options
@@ -172,6 +173,7 @@ class _Solve:
             build.engine, options, build.inputs, self._image, build.times, self.cache,
             self.arguments,
         )  # fmt: skip
+        self.work.limits = build.limits
 
     def run(self):
         try:

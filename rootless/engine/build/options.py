@@ -100,6 +100,7 @@ _STEPS = {
     "cap_add": (),
     "cap_drop": (),
     "cgroup_parent": None,
+    "cgroupns": None,
     "cpu_period": None,
     "cpu_quota": None,
     "cpu_shares": None,

@@ -14,9 +14,9 @@ import os
 import select
 
 from rootless.build.steps import supervise
-from rootless.build.steps.run import StepFailed
+from rootless.build.steps.run import OutOfMemory, StepFailed
 from rootless.engine import assemble
-from rootless.engine.build import step_mounts, step_network, step_spec, step_user
+from rootless.engine.build import step_limits, step_mounts, step_network, step_spec, step_user
 from rootless.engine.build.step_agent import Relay
 from rootless.errors import RlError
 from rootless.kernel import files, process, tree, userns
@@ -158,7 +158,8 @@ class _Step:
             plan=steps, rootfs=rootfs, target=f"{self.work.path}/root", ids=self.ids,
             store_ids=engine.ids, join={"user": space}, terminal=False, stdin=False,
             filters=filters, network=network.connect, hold=True, founder=os.getpid(),
-            monitor=supervisor, watched=fakeowner.program(*mine, ask=True) if asked else None,
+            monitor=supervisor, cgroup=step_limits.group(engine, step),
+            watched=fakeowner.program(*mine, ask=True) if asked else None,
         )  # fmt: skip
 
     def _launch(self, job, output):
@@ -187,11 +188,13 @@ class _Step:
             relay.close()
             socket.close()
             process.wait_exit(pid)
+            if job.cgroup:
+                job.cgroup.remove()
         if said is None:
             raise Killed()
-        code, facts = said
+        code, facts, short = said
         if code:
-            raise StepFailed(self.step.shown, code)
+            raise (OutOfMemory if short else StepFailed)(self.step.shown, code)
         return facts
 
     def _adopt(self):
@@ -220,7 +223,7 @@ def _input(data):
 
 
 def _listen(socket, streams, output, relay):
-    """Pass output on until all have ended: (exit code, facts), None if nobody said them."""
+    """Pass output on until all have ended: what the supervisor said last, None for nothing."""
     watch = select.poll()
     for descriptor in (*streams, socket.fileno()):
         watch.register(descriptor, select.POLLIN)

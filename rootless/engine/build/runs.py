@@ -15,8 +15,8 @@ from rootless.kernel import files
 
 # Options that a step can see something of: they belong to its key.
 _SEEN = ("add_host", "cap_add", "cap_drop", "device", "dns", "dns_option", "dns_search",
-         "group_add", "ipc", "no_hosts", "no_hostname", "network", "security_opt", "shm_size",
-         "ulimit", "uts", "volume")  # fmt: skip
+         "group_add", "ipc", "cgroupns", "no_hosts", "no_hostname", "network", "security_opt",
+         "shm_size", "ulimit", "uts", "volume")  # fmt: skip
 _PIPES = "/dev/pipes"
 
 
@@ -70,6 +70,7 @@ def task(work, build, number, instruction):
                 network=instruction.network,
                 security=instruction.security,
                 settings=Settings.of(work.options, _proxies(work)),
+                limits=work.limits,
                 newest=work.times.newest,
                 stamp=work.times.stamp,
             )

@@ -80,6 +80,7 @@ def _options(step, network):
         network=tuple(network),
         ipc=_space(settings.ipc),
         uts=_space(settings.uts),
+        cgroupns=settings.cgroupns or None,
         shm_size=settings.shm_size,
         no_hosts=bool(settings.no_hosts),
         privileged=step.security == "insecure",

@@ -25,6 +25,7 @@ class Work:
     times    engine.build.arguments.BuildTimes for new layers
     cache    solve.cache.Cache
     states   {number: State} of the stages that are ready
+    limits   of RUN steps, as engine.build.step_limits.plan has them
     """
 
     def __init__(self, engine, options, inputs, images, times, cache, arguments):
@@ -39,6 +40,7 @@ class Work:
         self.cache = cache
         self.arguments = arguments
         self.states = {}
+        self.limits = None
         self.secrets = Secrets(options, engine.config.environ)
         self._fetched = None
 

@@ -219,7 +219,7 @@ ERRORS = [
     ("ps --sort x", "--sort: 'x' is none of command, created, ", None),
     ("run --rm=maybe x", "--rm: 'maybe' is neither true nor false", None),
     ("run --gpus all x", "--gpus: devices of other kinds than files are not supported by", None),
-    ("build -m 1g x", "-m: steps have no limits of their own; limit all of a build", None),
+    ("build --hooks-dir y x", "--hooks-dir: rl runs no hooks", None),
     ('run --device "a"b x', "--device: '\"a\"b' is not a list: ", None),
     ("--log-level loud ps", "--log-level: 'loud' is none of trace, ", None),
 ]

@@ -8,6 +8,7 @@ import pytest
 import rootless
 from rootless.build.steps.run import Settings
 from rootless.cli import app, cmd_build, fast, options
+from rootless.engine.build import step_limits
 from rootless.engine.build.options import Options
 from rootless.errors import RlError
 
@@ -90,7 +91,6 @@ def test_pull(words, policy):
         ("--format", "v2s2"),
         ("a", "b"),
         ("--isolation", "chroot"),
-        ("-m", "1g"),
         ("--hooks-dir", "x"),
         ("--cpp-flag", "-DX"),
         ("--rewrite-timestamp",),
@@ -100,6 +100,16 @@ def test_what_is_refused(words):
     with pytest.raises(RlError) as caught:
         read(*words)
     assert caught.value.message
+
+
+def test_limits():
+    found = read("-m", "1g", "--memory-swap", "2g", "-c", "512", "--cpu-quota", "-1",
+                 "--cpu-period", "5000", "--cpuset-cpus", "0-1", "--cpuset-mems", "0",
+                 "--cgroup-parent", "a.slice", "--cgroupns", "host")  # fmt: skip
+    assert (found.memory, found.memory_swap, found.cpu_shares) == ("1g", "2g", 512)
+    assert (found.cpu_quota, found.cpu_period, found.cpuset_cpus) == (-1, 5000, "0-1")
+    assert (found.cpuset_mems, found.cgroup_parent) == ("0", "a.slice")
+    assert found.cgroupns == "host"
 
 
 def test_push_and_load_are_outputs():
@@ -132,7 +142,7 @@ def test_a_bad_variable_is_an_error(name, value):
 def read_somewhere():
     """Every attribute that is looked up, and every text, where builds are done."""
     package = os.path.dirname(rootless.__file__)
-    found = {*Settings.LISTS, *Settings.VALUES}
+    found = {*Settings.LISTS, *Settings.VALUES, *step_limits.OPTIONS}
     places = [f"{package}/cli/build_view.py", f"{package}/cli/cmd_build.py"]
     for folder in ("build", "engine/build"):
         for at, _, names in os.walk(f"{package}/{folder}"):
