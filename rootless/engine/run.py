@@ -47,8 +47,9 @@ def run(engine, request, progress=None):
         raise
     try:
         if request.detach:
-            _warn_of_session(engine)
-            return detached(engine, record, begin)
+            outcome = detached(engine, record, begin)
+            _warn_of_session(engine, record)
+            return outcome
         return foreground(engine, record, attached_streams(request), request, begin)
     except BaseException:
         _release(begin)
@@ -56,12 +57,12 @@ def run(engine, request, progress=None):
         raise
 
 
-def _warn_of_session(engine):
+def _warn_of_session(engine, record):
     """Say once to each user if the end of the session will end the container."""
     if os.path.exists("/run/systemd/seats"):
-        from rootless.engine import session
+        from rootless.engine import cgroups, session
 
-        text = session.warning(engine)
+        text = session.warning(engine, cgroups.of(engine, record))
         if text:
             sys.stderr.write(f"Warning: {text}\n")
 

@@ -28,9 +28,10 @@ def lingers(uid, top=""):
     return os.path.exists(f"{top}{_LINGER}/{user_name(uid)}")
 
 
-def warning(engine, top=""):
-    """One line to show before the first detached container of a user; None for nothing.
+def warning(engine, place=None, top=""):
+    """One line to show with the first detached container of a user; None for nothing.
 
+    ``place``: the container's cgroup, None where it has stayed in that of this process.
     ``top`` stands before the machine's paths, for tests.
     """
     if not os.path.exists(f"{top}{_SEATS}"):
@@ -39,7 +40,7 @@ def warning(engine, top=""):
     if os.path.exists(mark):
         return None
     uid = os.geteuid()
-    if uid == 0 or lingers(uid, top) or not dies(uid, top):
+    if uid == 0 or lingers(uid, top) or not dies(uid, place, top):
         return None
     try:
         os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -49,18 +50,23 @@ def warning(engine, top=""):
             f"loginctl enable-linger {user_name(uid)}")
 
 
-def dies(uid, top=""):
-    """Whether what this process starts is killed when the user has logged out."""
-    try:
-        with open(f"{top}/proc/self/cgroup", encoding="utf-8", errors="replace") as file:
-            places = [line.rstrip("\n").partition("::")[2] or line.rstrip("\n").rpartition(":")[2]
-                      for line in file]
-    except OSError:
-        return False
+def dies(uid, place=None, top=""):
+    """Whether what runs in the cgroup ``place`` (None: that of this process) is killed when
+    the user has logged out."""
+    places = [place] if place else _own_places(top)
     if any(f"/user@{uid}.service/" in f"{place}/" for place in places):
         return True
     in_session = any("/session-" in place and ".scope" in place for place in places)
     return in_session and kills_processes(top)
+
+
+def _own_places(top):
+    try:
+        with open(f"{top}/proc/self/cgroup", encoding="utf-8", errors="replace") as file:
+            return [line.rstrip("\n").partition("::")[2] or line.rstrip("\n").rpartition(":")[2]
+                    for line in file]
+    except OSError:
+        return []
 
 
 def kills_processes(top=""):

@@ -54,18 +54,25 @@ def machine(tmp_path, monkeypatch):
 )
 def test_who_is_warned(machine, cgroup, conf, drop_in, warned):
     engine, top = machine(cgroup, conf, drop_in)
-    text = session.warning(engine, top)
+    text = session.warning(engine, top=top)
     assert (text is not None) == warned
     if warned:
         assert "loginctl enable-linger ann" in text
-        assert session.warning(engine, top) is None, "once is enough"
+        assert session.warning(engine, top=top) is None, "once is enough"
 
 
 def test_not_without_logind(machine):
     engine, top = machine(SERVICE, seats=False)
-    assert session.warning(engine, top) is None
+    assert session.warning(engine, top=top) is None
 
 
 def test_not_who_lingers(machine):
     engine, top = machine(SERVICE, linger=True)
-    assert session.warning(engine, top) is None
+    assert session.warning(engine, top=top) is None
+
+
+def test_a_scope_of_the_users_manager_ends_with_it(machine):
+    """systemd has taken the container out of a session that would have been left alone."""
+    engine, top = machine(MODERN, "[Login]\nKillUserProcesses=no\n")
+    scope = "/user.slice/user-1000.slice/user@1000.service/app.slice/rl-1.scope/container"
+    assert "enable-linger ann" in session.warning(engine, scope, top)
