@@ -313,7 +313,9 @@ def _memory_settings(memory):
 def _cpu_settings(cpu):
     found = []
     if "quota" in cpu or "period" in cpu:
-        option = "--cpus" if cpu.get("period", PERIOD) == PERIOD else "--cpu-period"
+        option = "--cpus" if {"quota", "period"} <= set(cpu) else "--cpu-quota"
+        if cpu.get("period", PERIOD) != PERIOD:
+            option = "--cpu-period"
         found.append(
             Setting(
                 option,
