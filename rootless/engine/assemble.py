@@ -348,12 +348,22 @@ def runnable(engine, record, entry, files, ids, join):
     if kind == "volume":
         return _volume(engine, record, entry)
     if kind == "overlay":
-        name = entry["destination"].strip("/").replace("/", "-")
-        rootfs = _overlay(engine, record, name, [source], entry.get("upper"), entry.get("work"))
-        return {**entry, "rootfs": rootfs, "options": []}
+        return _layered(engine, record, entry)
     if kind == "image":
         return _image(engine, record, entry)
     return entry
+
+
+def _layered(engine, record, entry):
+    """A directory under an overlay that keeps what the container writes."""
+    rootfs = _overlay(engine, record, _kept_as(entry), [entry["source"]], entry.get("upper"),
+                      entry.get("work"))  # fmt: skip
+    return {**entry, "type": "overlay", "rootfs": rootfs, "options": []}
+
+
+def _kept_as(entry):
+    """A file name for a destination, a different one for each."""
+    return entry["destination"].strip("/").replace("%", "%25").replace("/", "%2F")
 
 
 def _mounts_of(engine, name):
@@ -370,6 +380,11 @@ def _volume(engine, record, entry):
 
     found = volumes.resolve(engine, entry["source"], container=record["id"],
                             anonymous=bool(entry.get("anonymous")))
+    if entry.get("layered"):
+        if found["type"] == "tmpfs":
+            raise volumes.VolumeDevice(found["name"], "memory", "cannot have a layer above it",
+                                       hint="leave O out")  # fmt: skip
+        return _layered(engine, record, {**entry, "source": found["source"]})
     words = [word for word in found["options"] if word not in entry["options"]]
     mounted = {**entry, "type": found["type"], "source": found["source"]}
     if found["type"] == "tmpfs":
@@ -387,6 +402,5 @@ def _image(engine, record, entry):
 
     found = images.resolve(engine, entry["source"])
     lowers = list(reversed(engine.store.layers.paths(found["layers"])))
-    name = "image-" + entry["destination"].strip("/").replace("/", "-")
-    rootfs = _overlay(engine, record, name, lowers)
+    rootfs = _overlay(engine, record, f"image-{_kept_as(entry)}", lowers)
     return {**entry, "type": "overlay", "rootfs": rootfs, "options": entry["options"]}

@@ -3,7 +3,8 @@
 An entry is an OCI mount with these additions, for the engine and the runtime:
 
 ``type`` "volume"   a named volume, ``source`` its name; "" with ``anonymous`` true.  The
-                    engine makes it a bind.  ``copy`` false: don't fill it from the image
+                    engine makes it a bind.  ``copy`` false: don't fill it from the image;
+                    ``layered`` true: with a layer above, as for "overlay" (O)
 ``type`` "image"    the root of the image ``source``; writes are discarded
 ``type`` "overlay"  ``source`` with a layer above: ``upper`` and ``work`` if the user gave them
 ``chown``           "user": give the tree to the container's user first (U)
@@ -109,9 +110,11 @@ def _volume(text, host, warnings):
         kind = "overlay" if "O" in words else "bind"
         source = _source("--volume", text, source, host)
     else:
-        kind = "overlay" if "O" in words else "volume"
+        kind = "volume"
         _check_name("--volume", text, source)
     entry = {"destination": path, "type": kind, "source": source, "options": []}
+    if kind == "volume" and "O" in words:
+        entry["layered"] = True
     _words("--volume", text, words, entry, host, warnings)
     if not source:
         entry["anonymous"] = True
@@ -140,6 +143,7 @@ def _source(option, text, path, host):
 def _words(option, text, words, entry, host, warnings):
     """Sort the options of -v into ``entry``; every word is known, or it is an error."""
     chosen, extra = [], {}
+    layered = entry["type"] == "overlay" or "layered" in entry
     for word in words:
         if word in _SWITCHES or word in ("bind", "rbind"):
             opposite = _SWITCHES.get(word) or ("rbind" if word == "bind" else "bind")
@@ -165,13 +169,13 @@ def _words(option, text, words, entry, host, warnings):
             raise NoIdmap(option, text)
         elif word == "O":
             continue
-        elif word.startswith(("upperdir=", "workdir=")) and entry["type"] == "overlay":
+        elif word.startswith(("upperdir=", "workdir=")) and layered:
             key, _, path = word.partition("=")
             extra[key.removesuffix("dir")] = _source(option, text, path, host)
         else:
             fail(option, text, f"unknown option {word!r}",
                  "ro, rw, U, O, z, Z, copy, [no]exec, [no]suid, [no]dev, [r]bind, [r]slave, …")
-    if entry["type"] == "overlay":
+    if layered:
         if chosen or "copy" in entry or "chown" in entry:
             fail(option, text, "O goes with no other option but upperdir= and workdir=")
         if len(extra) == 1:
@@ -194,6 +198,8 @@ def _relabel(option, text, host):
 def _finish(entry):
     """Put the defaults around what the user chose."""
     words = entry["options"]
+    if "layered" in entry:
+        return entry
     if entry["type"] in ("bind", "volume"):
         if not {"bind", "rbind"} & set(words):
             words.insert(0, "rbind")

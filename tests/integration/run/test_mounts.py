@@ -82,6 +82,19 @@ def test_o_discards_what_is_written(box, there):
     assert sorted(os.listdir(there)) == ["file", "sub"]
 
 
+def test_o_of_a_volume(box):
+    box.text("-v", "kept:/d", sh="echo first > /d/file")
+    script = "echo changed > /d/file; cat /d/file"
+    assert box.text("-v", "kept:/d:O", sh=script) == "changed"
+    assert box.text("-v", "kept:/d", sh="cat /d/file") == "first"
+    box.rl.ok("volume", "rm", "kept")
+
+
+def test_overlays_with_like_names_are_apart(box, there):
+    words = ["-v", f"{there}:/a/d:O", "-v", f"{there}:/a-d:O"]
+    assert box.text(*words, sh="touch /a/d/new; ls /a-d").split() == ["file", "sub"]
+
+
 def test_tmpfs(box):
     script = "cat /proc/self/mounts; ls -A /etc | head -1; stat -c %a /t"
     found = box.text("--tmpfs", "/t:size=1m,mode=700,noexec", sh=script)

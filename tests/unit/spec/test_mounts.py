@@ -160,8 +160,15 @@ def test_overlays(data):
     assert entry["upper"] == f"{data}/work" and entry["work"] == f"{data}/data"
 
 
+def test_an_overlay_of_a_volume_is_a_volume(data):
+    entry = mount(make(volume="name:/x:O"), "/x")
+    assert (entry["type"], entry["source"], entry["layered"]) == ("volume", "name", True)
+    entry = mount(volume(data, f"name:/x:O,upperdir={data}/work,workdir=./data"), "/x")
+    assert entry["upper"] == f"{data}/work" and entry["options"] == []
+
+
 @pytest.mark.parametrize("text", [
-    "", ":/x", "SRC:", "SRC:x", "SRC:/x:ro:rw", "SRC:/x:ro,rw", "SRC:/x:dev,nodev", "SRC:/x:O,ro",
+    "", ":/x", "name:/x:O,ro", "name:/x:O,nocopy", "name:/x:O,workdir=./work", "SRC:", "SRC:x", "SRC:/x:ro:rw", "SRC:/x:ro,rw", "SRC:/x:dev,nodev", "SRC:/x:O,ro",
     "SRC:/x:O,U", "SRC:/x:O,upperdir=./work", "SRC:/x:upperdir=./work", "SRC:/x:copy", "SRC:/x:foo",
     "SRC:/x:", "SRC:/x:rslave,rprivate", "name:/x:rslave", "na me:/x", "-name:/x", "a/b:/x", "x",
     "SRC:/", "SRC:/x/..", "SRC:/x:bind,rbind", "SRC:/x:rw=1",
