@@ -9,6 +9,7 @@
  *
  *   netholder_inner.h    the process inside
  *   netholder_dns.h      DNS messages
+ *   netholder_fair.h     who gets a place where there are fewer than wanted
  *   netholder_forward.h  names that are not ours, over UDP
  *   netholder_stream.h   the same over TCP, and time-outs of both
  *   netholder_words.h    the control socket and the helper
@@ -20,6 +21,7 @@
 #include "netholder.h"
 
 #include "netholder_dns.h"
+#include "netholder_fair.h"
 #include "netholder_forward.h"
 #include "netholder_inner.h"
 #include "netholder_stream.h"

@@ -14,6 +14,7 @@
 #define DNS_NAME 256
 #define DNS_MESSAGE 65535
 #define ANSWERS 64
+#define NOBODY (-1)
 
 enum { TYPE_A = 1, TYPE_PTR = 12, TYPE_AAAA = 28, TYPE_ANY = 255, CLASS_IN = 1, CLASS_ANY = 255 };
 enum { NO_ERROR = 0, FORMAT_ERROR = 1, SERVER_FAILURE = 2, NO_SUCH_NAME = 3, NOT_DONE = 4, REFUSED = 5 };
@@ -27,6 +28,7 @@ struct question {
 
 /* Who asks: what it may see and whom we may ask for it. */
 struct asker {
+    int member; /* NOBODY: no container has that address */
     uint64_t networks;
     const struct servers *servers; /* of the member or the network; NULL: the host's */
     int forward;
@@ -90,6 +92,7 @@ static inline void who_asks(struct asker *asker, int network, const struct addre
 {
     struct endpoint *own = endpoint_at(network, from);
 
+    asker->member = own != NULL ? own->member : NOBODY;
     asker->networks = 1ULL << network;
     asker->servers = networks[network].servers.count ? &networks[network].servers : NULL;
     for (int i = 0; own != NULL && i < endpoint_top; i++)

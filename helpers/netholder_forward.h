@@ -11,6 +11,7 @@
 
 #include "netholder.h"
 #include "netholder_dns.h"
+#include "netholder_fair.h"
 #include "netholder_inner.h"
 
 #define FORWARDS 64
@@ -19,7 +20,7 @@
 #define TRY_TIME 1500
 
 struct forward {
-    uint8_t used;
+    struct claim claim;
     int fd, tries, inside;
     int64_t deadline;
     struct servers servers;
@@ -227,9 +228,9 @@ static inline void send_answer(const uint8_t *message, size_t length, const stru
 
 static inline void forward_end(struct forward *forward)
 {
-    if (forward->used)
+    if (forward->claim.since != 0)
         close_fd(&forward->fd);
-    forward->used = 0;
+    forward->claim.since = 0;
 }
 
 static inline void forward_fail(struct forward *forward)
@@ -270,26 +271,24 @@ static inline void forward_try(struct forward *forward)
     forward_fail(forward);
 }
 
+static inline struct claim *forward_claim(int index)
+{
+    return &forwards[index].claim;
+}
+
 static inline void forward_question(const uint8_t *message, size_t length,
                                     const struct asker *asker, const struct address *from,
                                     unsigned port, const struct address *to, unsigned link)
 {
-    struct forward *slot = &forwards[0];
+    struct forward *slot;
     uint16_t random;
 
     if (length > sizeof slot->query || SYS3(__NR_getrandom, &random, sizeof random, 0) < 0)
         return;
-    /* All taken: the oldest has had the longest chance; its asker asks again. */
-    for (int i = 0; i < FORWARDS; i++) {
-        if (!forwards[i].used) {
-            slot = &forwards[i];
-            break;
-        }
-        if (forwards[i].deadline < slot->deadline)
-            slot = &forwards[i];
-    }
+    /* Who loses its place to this one hears nothing, and asks again. */
+    slot = &forwards[claim_place(forward_claim, FORWARDS, asker->member)];
     forward_end(slot);
-    slot->used = 1;
+    claim(&slot->claim, asker->member);
     slot->fd = -1;
     slot->tries = 0;
     slot->inside = choose_servers(asker, &slot->servers);
@@ -328,7 +327,7 @@ static inline void forward_heard(struct forward *forward)
 {
     long length;
 
-    if (!forward->used)
+    if (forward->claim.since == 0)
         return;
     length = SYS6(__NR_recvfrom, forward->fd, datagram, DNS_MESSAGE, MSG_DONTWAIT, 0, 0);
     if (length == -EAGAIN || length == -EINTR)

@@ -13,6 +13,7 @@
 enum stream_state { READING, CONNECTING, ASKING, HEARING, ANSWERING };
 
 struct stream {
+    struct claim claim; /* since its last question began */
     int down, up; /* -1: none; down -1: free */
     enum stream_state state;
     int64_t deadline;
@@ -31,6 +32,7 @@ static inline void stream_end(struct stream *stream)
 
     close_fd(&stream->down);
     close_fd(&stream->up);
+    stream->claim.since = 0;
     SYS3(__NR_madvise, stream_bytes[slot], sizeof stream_bytes[slot], MADV_DONTNEED);
 }
 
@@ -177,10 +179,12 @@ static inline void stream_down(struct stream *stream, uint32_t events)
     if (result < 0) {
         stream_end(stream);
     } else if (result > 0) {
-        if (stream->state == READING)
+        if (stream->state == READING) {
             stream_asked(stream);
-        else
+        } else {
+            claim(&stream->claim, stream->claim.member);
             stream_turn(stream, READING);
+        }
     } else if (events & EPOLLRDHUP && stream->state != READING && stream->state != ANSWERING) {
         /* It may have closed its sending half only: the answer is still wanted. */
         watch(stream->down, 0, DOWN, (int)(stream - streams));
@@ -210,34 +214,36 @@ static inline void stream_up(struct stream *stream)
         stream_fail(stream);
 }
 
+static inline struct claim *stream_claim(int index)
+{
+    return &streams[index].claim;
+}
+
 static inline void dns_connection(void)
 {
     union peer peer;
     unsigned size = sizeof peer;
-    struct stream *stream = NULL;
+    struct endpoint *endpoint = NULL;
+    struct stream *stream;
     long fd = SYS4(__NR_accept4, h.tcp, &peer, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
     struct address from;
-    int network = -1;
 
     if (fd < 0)
         return;
     from_peer(&from, &peer);
     /* Only members are served, and a member's address is of one network. */
-    for (int i = 0; i < NETWORKS && network < 0; i++)
-        if (networks[i].name[0] != '\0' && networks[i].dns && endpoint_at(i, &from) != NULL)
-            network = i;
-    for (int i = 0; i < STREAMS && network >= 0; i++)
-        if (streams[i].down < 0) {
-            stream = &streams[i];
-            break;
-        }
-    if (stream == NULL) {
+    for (int i = 0; i < NETWORKS && endpoint == NULL; i++)
+        if (networks[i].name[0] != '\0' && networks[i].dns)
+            endpoint = endpoint_at(i, &from);
+    if (endpoint == NULL) {
         SYS1(__NR_close, fd);
         return;
     }
+    stream = &streams[claim_place(stream_claim, STREAMS, endpoint->member)];
+    stream_end(stream);
+    claim(&stream->claim, endpoint->member);
     stream->down = (int)fd;
-    stream->up = -1;
-    stream->network = network;
+    stream->network = endpoint->network;
     stream->from = from;
     stream_turn(stream, READING);
 }
@@ -249,7 +255,7 @@ static inline int64_t dns_deadline(void)
     int64_t found = FOREVER;
 
     for (int i = 0; i < FORWARDS; i++)
-        if (forwards[i].used && forwards[i].deadline < found)
+        if (forwards[i].claim.since != 0 && forwards[i].deadline < found)
             found = forwards[i].deadline;
     for (int i = 0; i < STREAMS; i++)
         if (streams[i].down >= 0 && streams[i].deadline < found)
@@ -260,7 +266,7 @@ static inline int64_t dns_deadline(void)
 static inline void dns_late(void)
 {
     for (int i = 0; i < FORWARDS; i++)
-        if (forwards[i].used && forwards[i].deadline <= h.now)
+        if (forwards[i].claim.since != 0 && forwards[i].deadline <= h.now)
             forward_try(&forwards[i]);
     for (int i = 0; i < STREAMS; i++) {
         struct stream *stream = &streams[i];
