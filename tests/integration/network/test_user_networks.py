@@ -359,6 +359,21 @@ def test_a_killed_forwarder_comes_back(rl, busybox):
     until(lambda: holder(rl)[2] not in (None, helper))
 
 
+def test_a_forwarder_that_always_ends_is_left_to_a_reload(rl, busybox):
+    rl.ok("network", "create", "shop")
+    start(rl, busybox, "web", "--network", "shop")
+    helper = None
+    for _ in range(6):  # the first one and five that follow it
+        until(lambda last=helper: holder(rl)[2] not in (None, last))
+        helper = holder(rl)[2]
+        os.kill(helper, signal.SIGKILL)
+    until(lambda: holder(rl)[2] is None)
+    time.sleep(1.5)  # three times what it waits before another try
+    assert holder(rl)[2] is None
+    rl.ok("network", "reload", "--all")
+    assert holder(rl)[2] is not None
+
+
 def test_a_killed_member_gives_everything_back(rl, busybox):
     rl.ok("network", "create", "shop")
     start(rl, busybox, "user", "--network", "shop")
