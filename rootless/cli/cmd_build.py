@@ -18,7 +18,7 @@ class NothingStays(RlError):
 
 
 class BadSetting(RlError):
-    """the variable {name} is {value!r}: expected {wanted}"""
+    """{name} is {value!r}: expected {wanted}"""
 
 
 class Together(RlError):
@@ -66,8 +66,9 @@ def read(engine, request):
     found["creds"] = _credentials(request.creds)
     found["source_date_epoch"] = request.source_date_epoch
     _defaults(engine.config.environ, request, found)
-    if request.rewrite_timestamp and found["source_date_epoch"] is None:
-        raise NeedsEpoch()
+    if "rewrite_timestamp" in request.given and request.rewrite_timestamp:
+        if found["source_date_epoch"] is None:
+            raise NeedsEpoch()
     if request.push:
         found["output"] = [*found["output"], "type=image,push=true"]
     elif request.load:
@@ -132,11 +133,25 @@ def _defaults(environ, request, found):
         found["layers"] = _one_of(environ, "BUILDAH_LAYERS", truths, True)
     forms = {name: name for name in ("auto", "plain", "tty", "quiet", "rawjson")}
     found["progress"] = request.progress or _one_of(environ, "BUILDKIT_PROGRESS", forms, "auto")
-    epoch = environ.get("SOURCE_DATE_EPOCH", "")
-    if epoch and request.source_date_epoch is None and request.timestamp is None:
-        if not (epoch.isascii() and epoch.isdecimal()) or len(epoch) > 12:
-            raise BadSetting(name="SOURCE_DATE_EPOCH", value=epoch, wanted="seconds since 1970")
-        found["source_date_epoch"] = int(epoch)
+    if request.source_date_epoch is None and request.timestamp is None:
+        found["source_date_epoch"] = _epoch(environ, request.build_arg)
+
+
+def _epoch(environ, arguments):
+    """The time that the build argument SOURCE_DATE_EPOCH says, or the variable; None for none.
+
+    The argument is BuildKit's way to say it.
+    """
+    name = "SOURCE_DATE_EPOCH"
+    text = environ.get(name, "")
+    for argument in arguments:
+        if argument.startswith(f"{name}="):
+            text = argument[len(name) + 1 :]
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal()) or len(text) > 12:
+        raise BadSetting(name=name, value=text, wanted="seconds since 1970")
+    return int(text)
 
 
 def _one_of(environ, name, values, default):

@@ -47,10 +47,11 @@ _image = (
          group=_IMAGE),
     number("--timestamp", "SECONDS", "Give the image and every new file this time, in seconds"
           " since 1970", group=_IMAGE),
-    number("--source-date-epoch", "SECONDS", "Give the image this time, in seconds since 1970"
+    number("--source-date-epoch", "SECONDS", "Give the image this time, in seconds since 1970,"
+           " and no new file a later one"
           " (default: $SOURCE_DATE_EPOCH)", group=_IMAGE),
-    flag("--rewrite-timestamp", "Give no new file a later time than --source-date-epoch, which"
-         " does so anyway", group=_IMAGE),
+    flag("--rewrite-timestamp", "Give no new file a later time than --source-date-epoch; off,"
+         " files keep the time they have", default=True, group=_IMAGE),
     flag("--omit-history", "Leave the history out of the image", group=_IMAGE),
 )  # fmt: skip
 

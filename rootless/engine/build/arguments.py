@@ -86,8 +86,9 @@ def times(options):
     if stamp is not None and epoch is not None:
         raise TwoTimes()
     # Without a limit to the times of its files an image would be another one each time,
-    # and --source-date-epoch is for images that are not.
-    found = BuildTimes(newest=epoch, stamp=stamp, created=stamp if epoch is None else epoch)
+    # and --source-date-epoch is for images that are not: so the limit is what one gets.
+    newest = epoch if options.rewrite_timestamp else None
+    found = BuildTimes(newest=newest, stamp=stamp, created=stamp if epoch is None else epoch)
     found.epoch = found.created
     return found
 

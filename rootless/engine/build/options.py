@@ -62,7 +62,7 @@ _IMAGE = {
     "omit_history": False,
     "timestamp": None,  # seconds since 1970 (int)
     "source_date_epoch": None,  # seconds since 1970 (int)
-    "rewrite_timestamp": False,
+    "rewrite_timestamp": True,  # limit the times of new files to source_date_epoch
     "manifest": None,  # the list that the images are added to
     "platform": (),  # OS/ARCH[/VARIANT], several
     "all_platforms": False,

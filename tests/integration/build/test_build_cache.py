@@ -229,6 +229,19 @@ def test_the_same_digest_twice(rl, busybox, files, workdir):
     assert rl.ok(*stat, "/a").text == rl.ok(*stat, "/a2").text == "1000000001"
 
 
+def test_times_of_files_are_left(rl, busybox, files):
+    os.utime(f"{files}/a", (1600000000, 1600000000))
+    words = ("--source-date-epoch", "1000000000")
+    limited = digest(rl, files, *words)
+    assert digest(rl, files, *words, "--rewrite-timestamp") == limited
+    left = digest(rl, files, *words, "--rewrite-timestamp=false")
+    assert left != limited
+    found = rl.ok("inspect", "--type", "image", "same").json()[0]
+    assert found["Created"].startswith("2001-09-09T01:46:40")
+    stat = ("run", "--rm", "--network", "none", "same", "stat", "-c", "%Y", "/a")
+    assert rl.ok(*stat).text == "1600000000"
+
+
 def test_the_time_of_everything(rl, busybox, files):
     os.utime(f"{files}/a", (5, 5))
     rl.ok("build", "-q", files)

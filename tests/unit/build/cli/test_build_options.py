@@ -129,6 +129,27 @@ def test_the_environment_has_defaults():
     assert found.progress == "tty"
 
 
+def test_the_epoch_is_an_argument_variable_or_option():
+    name = "SOURCE_DATE_EPOCH"
+    argument = ("--build-arg", f"{name}=7")
+    assert read(*argument).source_date_epoch == 7
+    assert read(*argument, environ={name: "9"}).source_date_epoch == 7
+    assert read("--build-arg", name, environ={name: "9"}).source_date_epoch == 9
+    assert read(*argument, "--source-date-epoch", "8").source_date_epoch == 8
+    assert read(*argument, "--timestamp", "8").source_date_epoch is None
+    assert read("--build-arg", f"{name}=", environ={name: "9"}).source_date_epoch is None
+    with pytest.raises(cmd_build.BadSetting):
+        read("--build-arg", f"{name}=soon")
+
+
+def test_rewriting_of_times_can_be_turned_off():
+    assert read("--source-date-epoch", "3").rewrite_timestamp is True
+    assert read("--source-date-epoch", "3", "--rewrite-timestamp").rewrite_timestamp is True
+    assert read("--rewrite-timestamp=false").rewrite_timestamp is False
+    with pytest.raises(cmd_build.NeedsEpoch):
+        read("--rewrite-timestamp", "--timestamp", "3")
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("SOURCE_DATE_EPOCH", "now"), ("BUILDAH_FORMAT", "zip"), ("BUILDAH_LAYERS", "perhaps")],

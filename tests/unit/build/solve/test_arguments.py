@@ -47,6 +47,8 @@ def test_times():
     assert (found.newest, found.stamp, found.epoch) == (None, None, None)
     found = arguments.times(Options(source_date_epoch=5))
     assert (found.newest, found.stamp, found.created, found.epoch) == (5, None, 5, 5)
+    found = arguments.times(Options(source_date_epoch=5, rewrite_timestamp=False))
+    assert (found.newest, found.stamp, found.created, found.epoch) == (None, None, 5, 5)
     found = arguments.times(Options(timestamp=0))
     assert (found.newest, found.stamp, found.created, found.epoch) == (None, 0, 0, 0)
     given = arguments.given(Options(source_date_epoch=5), {})
