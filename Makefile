@@ -13,6 +13,7 @@ help:
 	@echo "make test-vm    limits, on a machine with systemd that an emulator runs"
 	@echo "make bench      rl beside podman; BENCH=--all for the long ones too; BENCH_INSTALL=1"
 	@echo "                installs the peers first"
+	@echo "make bench-vm   starts with a scope of systemd, beside podman's, in that machine"
 	@echo "make dev        $(VENV): rl running from this tree"
 	@echo "make wheel      dist/*.whl"
 	@echo "make helpers    the static C programs, in build/helpers"
@@ -36,6 +37,9 @@ test-vm:
 
 bench:
 	@sh tests/setup/bench.sh
+
+bench-vm:
+	@VM_HALVES=bench sh tests/vm/test.sh --only '^(start|scope)$$' -n 9
 
 helpers:
 	@$(MAKE) -s -C helpers
@@ -62,4 +66,4 @@ clean:
 	rm -rf build dist *.egg-info $(VENV) .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help hello test test-unit test-vm lint bench helpers dev wheel clean
+.PHONY: help hello test test-unit test-vm lint bench bench-vm helpers dev wheel clean

@@ -7,6 +7,8 @@ import subprocess
 import measure
 from support import command, tools
 
+BUS = "DBUS_SESSION_BUS_ADDRESS"
+
 
 class Engine:
     """One engine: ``words`` start it, ``home`` holds all it keeps."""
@@ -26,6 +28,8 @@ class Engine:
             "PATH": tools.PATH,
             "LANG": "C.UTF-8",
         }
+        if BUS in os.environ:  # each container then gets a scope of the user's systemd
+            self.env[BUS] = os.environ[BUS]
 
     def argv(self, *args):
         """The words of one call."""
@@ -85,7 +89,8 @@ class Podman(Engine):
                 f'graphroot = "{home}/data/containers/storage"\nrunroot = "{home}/run/storage"\n'
             )
         with open(f"{directory}/containers.conf", "w", encoding="utf-8") as file:
-            file.write('[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n')
+            manager = "systemd" if BUS in self.env else "cgroupfs"
+            file.write(f'[engine]\ncgroup_manager = "{manager}"\nevents_logger = "file"\n')
 
     def close(self):
         self.clear()

@@ -31,6 +31,13 @@ def start(bench):
     bench.table.times("  beside a bare sandbox", own, bwrap, "bwrap")
 
 
+def scope(bench):
+    """With limits, where systemd is there to make a scope for each container."""
+    if engines.BUS in os.environ:
+        words = (*TRUE[:-2], "--memory", "256m", "--pids-limit", "100", *TRUE[-2:])
+        bench.compare("run --rm -m 256m, a scope", words, target=0.4)
+
+
 def network(bench):
     """One container with the network that each engine gives by default."""
     words = ("run", "--rm", IMAGE, "true")
@@ -97,6 +104,7 @@ def floor(bench):
 CASES = {
     "floor": floor,
     "start": start,
+    "scope": scope,
     "network": network,
     "several": several,
     "listing": listing,

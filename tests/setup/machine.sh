@@ -4,17 +4,18 @@
 #   rl-test      the user that runs them, with subordinate ids
 #   rl-test-2    another such user, for what one may not do to the other
 #   rl-test-one  a user without subordinate ids: the one-id rung
+#   rl-test-vm   runs the machine with systemd, in its own emulator
 #   $CACHE       Debian root file systems, as tars and as images
 set -eu
 . "$(dirname -- "$0")/lib.sh"
 
 CACHE=${RL_TEST_CACHE:-/var/cache/rl-tests}
-USERS="rl-test rl-test-2 rl-test-one"
+USERS="rl-test rl-test-2 rl-test-one rl-test-vm"
 RUN_PACKAGES="python3 python3-venv gcc libc6-dev libseccomp2 uidmap fuse-overlayfs
     slirp4netns passt ca-certificates"
 TEST_PACKAGES="podman buildah skopeo crun docker-registry apache2-utils openssl umoci
     mmdebstrap busybox-static strace attr acl libcap2-bin man-db iproute2 procps git make
-    zstd xz-utils bzip2 valgrind bash-completion zsh fish bubblewrap"
+    zstd xz-utils bzip2 valgrind bash-completion zsh fish bubblewrap qemu-system-x86 e2fsprogs"
 
 [ "$(id -u)" = 0 ] || die "only root can set a machine up" "sudo sh tests/setup/machine.sh"
 
@@ -91,8 +92,9 @@ device /dev/fuse 10 229
 device /dev/net/tun 10 200
 leave_unified
 users
-mkdir -p "$CACHE"
+mkdir -p "$CACHE/vm"
 chmod 0755 "$CACHE"
+chown -R rl-test-vm: "$CACHE/vm"
 rootfs debian minbase ca-certificates
 # What people really publish and connect to.
 rootfs servers minbase nginx-light,redis-server,postgresql

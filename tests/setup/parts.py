@@ -8,10 +8,15 @@ by root it runs them as those users, later what needs root.  ARGS are pytest's, 
 
 A part in which few tests fail is asked again for just these: what passes then counts as
 passed and is named as flaky.
+
+The machine with systemd (tests/vm) has a lane of its own: it runs these same parts inside
+and prints their sums.
 """
 
 import os
 import pwd
+import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -19,7 +24,7 @@ import time
 
 AGAIN = 3
 NOTHING_TO_RUN, SOME_FAILED = 5, 1
-ONE_ID = "rl-test-one"
+ONE_ID, MACHINE = "rl-test-one", "rl-test-vm"
 
 
 class Part:
@@ -70,15 +75,33 @@ class Run:
                 found["failed"] = again["failed"]
         elif code not in (0, SOME_FAILED, NOTHING_TO_RUN):
             found["failed"].append(f"pytest ended with {code}")
+        self.add(f"{part.name}, as {user}", started, found, flaky, output)
+
+    def add(self, what, started, found, flaky, output):
+        """The sums of one part, and what it said."""
         with self.lock:
             self.passed += found["passed"] + len(flaky)
             self.failed += len(found["failed"])
             self.skipped += found["skipped"]
             self.flaky += flaky
             took = time.monotonic() - started
-            print(f"== {part.name}, as {user}: {took:.0f} s", flush=True)
+            print(f"== {what}: {took:.0f} s", flush=True)
             sys.stdout.buffer.write(output)
             sys.stdout.buffer.flush()
+
+    def machine(self, user):
+        """The tests in a machine with systemd, which an emulator runs with this user's rights."""
+        started = time.monotonic()
+        self.say(f"== the machine with systemd, as {user}: started")
+        words = self.as_user(user, ["sh", f"{self.state}/tree/tests/vm/run.sh", self.state])
+        done = subprocess.run(words, cwd=f"{self.state}/tree", stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              check=False)  # fmt: skip
+        found = _sums(done.stdout.decode("utf-8", "replace"))
+        if done.returncode and not found["failed"]:
+            found["failed"] = [f"tests/vm ended with {done.returncode}"]
+        self.add(f"the machine with systemd, as {user}", started, found, found["flaky"],
+                 done.stdout)  # fmt: skip
 
     def headline(self, text):
         """What comes before the output of a second run."""
@@ -95,17 +118,21 @@ class Run:
         with open(counts, "w", encoding="utf-8"):
             os.chmod(counts, 0o666)
         words = [f"{self.state}/venv/bin/pytest", "-p", "no:cacheprovider", *args]
-        words = ["env", f"RL_TEST_COUNTS={counts}", f"RL_TEST_CACHE={os.environ['RL_TEST_CACHE']}",
-                 "PYTHONDONTWRITEBYTECODE=1", *words]  # fmt: skip
-        if user != pwd.getpwuid(os.geteuid()).pw_name:
-            home = pwd.getpwnam(user).pw_dir
-            words = ["runuser", "-u", user, "--", "env", "-i", f"HOME={home}",
-                     f"PATH={os.environ['PATH']}", "LANG=C.UTF-8",
-                     f"TERM={os.environ.get('TERM', 'dumb')}", *words[1:]]  # fmt: skip
+        words = [f"RL_TEST_COUNTS={counts}", "PYTHONDONTWRITEBYTECODE=1", *words]
+        words = self.as_user(user, words)
         done = subprocess.run(words, cwd=f"{self.state}/tree", stdin=subprocess.DEVNULL,
                               stdout=None if self.alone else subprocess.PIPE,
                               stderr=subprocess.STDOUT, check=False)  # fmt: skip
         return done.returncode, _read(counts), done.stdout or b""
+
+    def as_user(self, user, words):
+        """The words of a command, and NAME=VALUE before it, for one of the users."""
+        words = [f"RL_TEST_CACHE={os.environ['RL_TEST_CACHE']}", *words]
+        if user == pwd.getpwuid(os.geteuid()).pw_name:
+            return ["env", *words]
+        return ["runuser", "-u", user, "--", "env", "-i", f"HOME={pwd.getpwnam(user).pw_dir}",
+                f"PATH={os.environ['PATH']}", "LANG=C.UTF-8",
+                f"TERM={os.environ.get('TERM', 'dumb')}", *words]  # fmt: skip
 
     def summary(self):
         """One line; the exit code of the whole."""
@@ -122,6 +149,21 @@ def _read(counts):
         lines = file.read().splitlines()
     numbers = [int(word) for word in lines[0].split()] if lines else [0, 0, 0]
     return {"passed": numbers[0], "failed": lines[1:], "skipped": numbers[2]}
+
+
+_SUM = re.compile(r"^(\d+) passed, (\d+) failed, (\d+) skipped(.*)$", re.M)
+
+
+def _sums(text):
+    """The same of all summaries in what a machine's parts have printed."""
+    found = {"passed": 0, "failed": [], "skipped": 0, "flaky": []}
+    for passed, failed, skipped, more in _SUM.findall(text):
+        flaky = more.split()[7:]  # ", N flaky (passed when run again): TEST…"
+        found["passed"] += int(passed) - len(flaky)
+        found["failed"] += ["a test in the machine"] * int(failed)
+        found["skipped"] += int(skipped)
+        found["flaky"] += flaky
+    return found
 
 
 def everything(tree, users):
@@ -160,11 +202,18 @@ def main(words):
     run = Run(state, users)
     parts, alone = everything(f"{state}/tree", users)
     lanes = [threading.Thread(target=run.lane, args=(user, parts), daemon=True) for user in users]
+    emulated = shutil.which("qemu-system-x86_64") is not None
+    if emulated and os.geteuid() == 0:
+        lanes.insert(0, threading.Thread(target=run.machine, args=(MACHINE,), daemon=True))
     for lane in lanes:
         lane.start()
     for lane in lanes:
         lane.join()
     run.lane("root", alone)
+    if emulated and os.geteuid():  # it would be taken for something that a test has left
+        run.machine(users[0])
+    elif not emulated:
+        print("tests/vm did not run: qemu-system-x86 is not installed")
     return run.summary()
 
 

@@ -10,13 +10,13 @@ set -eu
 PACKAGES="systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,uidmap,fuse-overlayfs"
 PACKAGES="$PACKAGES,slirp4netns,passt,podman,crun,linux-image-cloud-amd64,initramfs-tools"
 PACKAGES="$PACKAGES,python3,python3-venv,python3-pip,ca-certificates,iproute2,procps"
-PACKAGES="$PACKAGES,busybox-static,libseccomp2,git,util-linux,kmod,udev"
+PACKAGES="$PACKAGES,busybox-static,libseccomp2,git,util-linux,kmod,udev,bubblewrap"
 SIZE=3G
 out=$1
 wheels=${2-}
 
 key() {
-    cat "$0" "$(dirname -- "$0")"/guest/*
+    cat "$0" "$(dirname -- "$0")"/guest/customize.sh "$(dirname -- "$0")"/guest/rl-vm*
     [ -z "$wheels" ] || ls "$wheels"
 }
 

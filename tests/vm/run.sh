@@ -30,14 +30,11 @@ cp "$wheel" "$vm/errand/"
 cp -r "$TREE/tests" "$vm/errand/tests"
 cp "$TREE/pyproject.toml" "$vm/errand/"
 cp "$here/guest/errand" "$vm/errand/errand"
-printf '%s\n' "$@" >"$vm/errand/arguments"
+for word; do printf '%s\n' "$word"; done >"$vm/errand/arguments"
 # VM_HALVES: which of them, for a quick look.
 # shellcheck disable=SC2086  # a list of words
-printf '%s\n' ${VM_HALVES-default delegate subtree} >"$vm/errand/halves"
+printf '%s\n' ${VM_HALVES:-default login delegate subtree} >"$vm/errand/halves"
 status=0
-VM_SECONDS=${VM_SECONDS:-1500} sh "$here/boot.sh" "$vm" "$vm/errand" "$vm/results" || status=$?
+VM_SECONDS=${VM_SECONDS:-3000} sh "$here/boot.sh" "$vm" "$vm/errand" "$vm/results" || status=$?
 cat "$vm/results/log" 2>/dev/null || tail -n 200 "$vm/results/console"
-if [ -n "${RL_TEST_COUNTS-}" ] && [ -s "$vm/results/counts" ]; then
-    cat "$vm/results/counts" >>"$RL_TEST_COUNTS"
-fi
 exit "$status"

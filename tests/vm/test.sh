@@ -10,13 +10,13 @@ install_packages $PACKAGES
 [ -z "$missing" ] || die "these packages are needed and cannot be installed:$missing"
 if [ "$(id -u)" = 0 ]; then
     STATE=${RL_TEST_CACHE:-/var/cache/rl-tests}
-    user=${RL_VM_USER:-rl-test}
+    user=rl-test-vm
     make_user "$user"
     lock_state "$STATE"
-    [ -n "${RL_VM_INSTALLED-}" ] || install_wheel "$STATE" "[test]"
+    install_wheel "$STATE" "[test]"
     mkdir -p "$STATE/vm"
-    chown "$user:" "$STATE/vm"
-    as_user "$user" RL_TEST_COUNTS="${RL_TEST_COUNTS-}" sh "$STATE/tree/tests/vm/run.sh" "$STATE" "$@"
+    chown -R "$user:" "$STATE/vm"
+    as_user "$user" VM_HALVES="${VM_HALVES-}" sh "$STATE/tree/tests/vm/run.sh" "$STATE" "$@"
 else
     STATE=${XDG_CACHE_HOME:-$HOME/.cache}/rl-tests
     lock_state "$STATE"

@@ -108,23 +108,61 @@ def test_restart_policy_keeps_its_limits(here):
     assert until(limit, "the next run") == str(77 << 20)
 
 
-@pytest.mark.timeout(600)
-def test_many_at_once(here):
-    failed = []
+def _by_ten(work):
+    """``work(number)`` in ten threads at once; what they return, in one list."""
+    found = []
+    workers = [threading.Thread(target=lambda number=number: found.extend(work(number)))
+               for number in range(1, 11)]  # fmt: skip
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return found
+
+
+@pytest.mark.timeout(900)
+def test_many_ends_at_once(here, half):
+    if half != "default":
+        return  # the hundred below are enough
 
     def work(number):
         for turn in range(5):
             result = here("run", "--rm", "--network", "none", "--pids-limit", "40", IMAGE,
                           "sh", "-c", f"exit {number}", timeout=300)  # fmt: skip
             if result.code != number:
-                failed.append((turn, repr(result)))
+                yield turn, repr(result)
 
-    workers = [threading.Thread(target=work, args=(number,)) for number in range(1, 11)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert not failed, failed[:3]
+    assert _by_ten(work) == []
+
+
+@pytest.mark.timeout(900)
+def test_a_hundred_at_once(here, half):
+    if half == "default":
+        return
+
+    def work(number):
+        for turn in range(10):
+            limits = ["--pids-limit", str(10 + number), "-m", "60m"]
+            result = here("run", "-d", "--network", "none", "--name", f"many{number}.{turn}",
+                          *limits, IMAGE, "sleep", "1000", timeout=400)  # fmt: skip
+            if result.code:
+                yield repr(result)
+
+    assert _by_ten(work) == []
+    names = here.ok("ps", "--format", "{{.Names}}", timeout=120).stdout.split()
+    assert len(names) == 100
+    places = set()
+    for facts in here.ok("inspect", *names, timeout=120).json():
+        path = "/sys/fs/cgroup" + facts["State"]["CgroupPath"]
+        number = facts["Name"].lstrip("/")[len("many") :].partition(".")[0]
+        assert files.read(f"{path}/pids.max").strip() == str(10 + int(number))
+        assert files.read(f"{path}/memory.max").strip() == str(60 << 20)
+        assert _pids(path) == {facts["State"]["Pid"]}
+        places.add(path)
+    assert len(places) == 100
+    here.ok("rm", "--all", "--force", "--time", "0", timeout=400)
+    if half != "subtree":
+        until(lambda: scopes() == [], "the end of the scopes")
 
 
 @pytest.mark.parametrize("kind", ["hangs", "talks nonsense", "is gone"])
