@@ -221,10 +221,10 @@ static void handle(const struct epoll_event *event)
             accept_from(&listeners[index]);
         break;
     case OF_CLIENT:
-        client_event(&connections[index]);
+        client_event(&connections[index], event->events);
         break;
     case OF_INSIDE:
-        inside_event(&connections[index]);
+        inside_event(&connections[index], event->events);
         break;
     case OF_FLOW:
         from_inside(index);

@@ -32,6 +32,7 @@ struct connection {
     int next; /* in the queue, or among the free ones */
     uint16_t port;
     uint8_t state, second, queued;
+    uint8_t broken; /* a bit for each of fd: its peer has reset it, or is not there any more */
 };
 
 static struct connection connections[CONNECTIONS];
@@ -219,6 +220,13 @@ static long pump_way(struct way *way, int from, int to)
     return 1;
 }
 
+/* Whether a side has broken after its stream had ended: reading, which would tell of it, is over,
+ * and the other side may never write. What came from there has all been passed on. */
+static int nobody_there(const struct connection *c, int side)
+{
+    return c->broken >> side & 1 && c->way[side].ended && c->way[side].held == 0;
+}
+
 static void pump(struct connection *c)
 {
     long more[2];
@@ -234,6 +242,15 @@ static void pump(struct connection *c)
         finish(c, 0);
     else if (more[0] || more[1])
         enqueue(c);
+    else if (nobody_there(c, 0) || nobody_there(c, 1))
+        finish(c, 1);
+}
+
+static void open_event(struct connection *c, int side, uint32_t events)
+{
+    if (events & EPOLLERR)
+        c->broken |= (uint8_t)(1 << side);
+    pump(c);
 }
 
 /* Those who had not finished in their turn; one more turn for each. */
@@ -276,7 +293,7 @@ static void reach(struct connection *c)
     finish(c, 1);
 }
 
-static void inside_event(struct connection *c)
+static void inside_event(struct connection *c, uint32_t events)
 {
     int error = 0;
     unsigned size = sizeof error;
@@ -295,13 +312,13 @@ static void inside_event(struct connection *c)
         watch(c->fd[0], OF_CLIENT, (int)(c - connections), EPOLLIN | EPOLLOUT | EPOLLET);
     }
     if (c->state == OPEN)
-        pump(c);
+        open_event(c, 1, events);
 }
 
-static void client_event(struct connection *c)
+static void client_event(struct connection *c, uint32_t events)
 {
     if (c->state == OPEN)
-        pump(c);
+        open_event(c, 0, events);
 }
 
 static struct connection *new_connection(void)

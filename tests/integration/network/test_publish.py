@@ -2,8 +2,10 @@
 nothing that listens once the container or the forwarder has ended."""
 
 import os
+import select
 import signal
 import socket
+import struct
 
 import pytest
 
@@ -306,6 +308,63 @@ def _slow_peer(directory):
 
 def test_a_slow_client(workdir):
     assert world.run(_slow_peer, workdir) == (True, b"hi", "done")
+
+
+def reset(connection):
+    """Close so that the other end sees a reset."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("2i", 1, 0))
+    connection.close()
+
+
+def lost(connection):
+    """Whether a connection whose end has been read turns out to be broken."""
+    watch = select.poll()
+    watch.register(connection, 0)  # errors and hang-ups only
+    return bool(watch.poll(20000))
+
+
+def _half_server(port, told, heard, closes):
+    """One side of a connection that ends in halves; called inside a container.
+
+    Who ``closes`` sends its end and, when told, a reset.  The other one reads the end and says
+    whether it hears of the reset though it neither reads nor writes.
+    """
+    with socket.create_server(("", port)) as server:
+        os.write(told, b"r")
+        connection, _ = server.accept()
+        with connection:
+            return _half(connection, told, heard, closes)
+
+
+def _half(connection, told, heard, closes):
+    connection.settimeout(20)
+    if closes:
+        connection.shutdown(socket.SHUT_WR)
+        os.read(heard, 1)
+        reset(connection)
+        return "reset"
+    assert connection.recv(10) == b""
+    os.write(told, b"e")
+    return lost(connection)
+
+
+def _half_and_reset(directory, by):
+    with world.Container() as box, Published(box, directory, "none", "8080:80"):
+        to_us, to_box = os.pipe(), os.pipe()
+        wait = box.start(_half_server, 80, to_us[1], to_box[0], by == "service")
+        os.read(to_us[0], 1)
+        client = socket.create_connection(("127.0.0.1", 8080), 20)
+        ends = (to_box[1], to_us[0]) if by == "service" else (None, to_us[0])
+        said = _half(client, *ends, by == "client")
+        if by == "service":
+            client.close()
+        return said, wait()
+
+
+@pytest.mark.parametrize("by, said", [("client", "reset"), ("service", True)])
+def test_a_reset_after_one_way_has_ended(workdir, by, said):
+    other = "True" if by == "client" else "reset"
+    assert world.run(_half_and_reset, workdir, by) == (said, other)
 
 
 # --- ends -----------------------------------------------------------------------------------
