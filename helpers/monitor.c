@@ -353,7 +353,7 @@ static void keep_time(void)
     if (m.timeout_at <= m.now) {
         m.timeout_at = NEVER;
         m.timed_out = 1;
-        stop_container(m.stop_signal, m.stop_timeout);
+        stop_container(SIGKILL, 0);
     }
     if (m.kill_at <= m.now) {
         m.kill_at = NEVER;

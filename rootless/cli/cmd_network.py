@@ -100,7 +100,8 @@ def _rm(engine, request):
             name = networks_list.remove(engine, text, request.force, request.options["time"])
             done.append((text if text == name else name, None))
         except RlError as error:
-            done.append((None, error))
+            if not (request.force and isinstance(error, networks.NoNetwork)):
+                done.append((None, error))
     return report(done)
 
 

@@ -6,8 +6,9 @@ from rootless.engine import images_change
 
 def main(engine, request):
     """Remove images or names; prints what was done."""
+    ignore = request.ignore or request.force
     done = images_change.remove(
-        engine, request.args, request.all, request.force, request.ignore, not request.no_prune
+        engine, request.args, request.all, request.force, ignore, not request.no_prune
     )
     code = results.report(done)
     failed = {error.exit_code for _, error in done if error is not None}

@@ -140,6 +140,8 @@ def _rm(engine, request):
             volumes.remove(engine, name, request.force)
             output.line(name)
         except (RlError, OSError) as failure:
+            if request.force and isinstance(failure, volumes.NoVolume):
+                continue
             _complain(failure)
             own = {volumes.NoVolume: 1, volumes.VolumeInUse: 2}.get(type(failure), _FAILED)
             code = max(code, own)

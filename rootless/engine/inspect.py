@@ -16,13 +16,19 @@ class NoSuchObject(RlError):
 
 
 def inspect(engine, request):
-    """What is known of the things a request names: a list of dicts."""
+    """What is known of the things a request names: a list of dicts, one of (name, error)."""
     kind = request.type or "all"
     if request.latest:
         from rootless.engine import lifecycle
 
-        return [container(engine, record) for record in lifecycle.select(engine, request)]
-    return [_one(engine, name, kind, request.size) for name in request.args]
+        return [container(engine, record) for record in lifecycle.select(engine, request)], []
+    found, failed = [], []
+    for name in request.args:
+        try:
+            found.append(_one(engine, name, kind, request.size))
+        except RlError as error:
+            failed.append((name, error))
+    return found, failed
 
 
 def _one(engine, name, kind, size):

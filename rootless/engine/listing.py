@@ -7,6 +7,15 @@ from rootless.errors import RlError
 
 FILTERS = ("ancestor", "exited", "health", "id", "label", "label!", "name", "network", "pod",
            "since", "before", "status", "until", "volume", "command")
+# What --filter KEY=… may say, where that is known beforehand.
+_VALUES = {
+    "status": ("created", "initialized", "running", "paused", "stopping", "restarting", "exited",
+               "lost", "damaged", "removing", "stopped", "configured", "dead"),
+    "health": ("none", "starting", "healthy", "unhealthy"),
+}
+# Other engines' names; how a container ended doesn't change that it has.
+_STATUS = {"configured": ("created",), "dead": ("lost",), "exited": ("exited", "lost"),
+           "stopped": ("exited", "lost")}
 _SORT = {
     "created": lambda row: row["record"]["created"],
     "id": lambda row: row["Id"],
@@ -29,6 +38,12 @@ class BadSort(RlError):
 def rows(engine, items, wanted=()):
     """The rows (dicts, podman's names) of these records that pass the --filter texts."""
     pairs = filters.parse(wanted, FILTERS)
+    for key, value in pairs:
+        if value not in _VALUES.get(key, (value,)):
+            raise filters.BadFilter(f"{key}={value}", f"there is no such {key}",
+                                    hint="one of: " + ", ".join(_VALUES[key]))
+        if key == "exited" and not value.removeprefix("-").isdecimal():
+            raise filters.BadFilter(f"{key}={value}", "expected an exit code")
     found = []
     for record in items:
         row = describe(engine, record)
@@ -117,7 +132,7 @@ def _fits(engine, row, key, value):
     if key == "label!":
         return not filters.has_label(row["Labels"], value)
     if key == "status":
-        return row["State"] == {"configured": "created", "dead": "lost"}.get(value, value)
+        return row["State"] in _STATUS.get(value, (value,))
     if key == "exited":
         return row["Exited"] and str(row["ExitCode"]) == value
     if key == "ancestor":

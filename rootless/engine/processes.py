@@ -148,7 +148,10 @@ def top(engine, record, columns):
     names = [word.lower() for text in columns for word in text.split(",") if word] or _DEFAULT
     for name in names:
         if name not in _HEADINGS:
-            raise BadColumn(name, ", ".join(sorted(_HEADINGS)))
+            hint = None
+            if name[0] == "-" or name in ("aux", "ax", "ef"):
+                hint = f"for the options of ps: rl exec {record['name']} ps {name}"
+            raise BadColumn(name, ", ".join(sorted(_HEADINGS)), hint=hint)
     from rootless.engine import assemble
 
     ids = assemble.ids_of(engine, records.load_spec(engine, record["id"]))

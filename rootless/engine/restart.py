@@ -65,9 +65,9 @@ def start_attached(engine, request):
     if len(items) != 1:
         raise OneAtATime()
     record = items[0]
-    streams = {"stdout", "stderr"} if request.attach else set()
+    streams = {"stdout", "stderr"}
     if request.interactive and record["stdin_open"]:
-        streams |= {"stdin", "stdout", "stderr"}
+        streams.add("stdin")
     if records.is_alive(records.run_directory(engine, record["id"])):
         return attached(engine, record, streams, request)
     return run.foreground(engine, began(engine, record), streams, request)

@@ -22,7 +22,7 @@ class NotFound(RlError):
     """{0}: no such command in the container"""
 
     exit_code = 127
-    hint = "look for it with: rl run --rm --entrypoint ls IMAGE /bin /usr/bin"
+    hint = "look for it with: rl run --rm --entrypoint ls IMAGE /bin, or rl exec CONTAINER ls /bin"
 
 
 class NotExecutable(RlError):

@@ -29,7 +29,7 @@ VERBS = (
         "Start containers that are not running",
         (
             flag("-a --attach", "Attach to its output, and wait for its end"),
-            flag("-i --interactive", "Attach your standard input too"),
+            flag("-i --interactive", "Attach your standard input too, if it was made with -i"),
             DETACH_KEYS(),
             flag("--sig-proxy", "With --attach: pass signals on to the container", default=True),
             flag("--all", "Start all containers"),

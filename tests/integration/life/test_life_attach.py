@@ -109,6 +109,12 @@ def test_start_interactive(life):
     assert life.rl("start", "-ai", "a", input="y\n").lines == ["<y>", "end"], "again"
 
 
+def test_start_interactive_shows_what_takes_no_input(life):
+    life.ok("create", "--name", "a", "--network", "none", life.image, "sh", "-c", "echo hi; exit 3")
+    done = life.rl("start", "-i", "a", input="x\n")
+    assert (done.code, done.text) == (3, "hi")
+
+
 def test_start_of_what_waits(life):
     life.ok("create", "--name", "a", "--network", "none", life.image, "sh", "-c", "echo hi; exit 3")
     life.ok("init", "a")

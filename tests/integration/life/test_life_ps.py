@@ -79,6 +79,9 @@ def test_filters(three, texts, expected):
 def test_bad_filters(life):
     life.fails("ps", "--filter", "nope=1", says="nope")
     life.fails("ps", "--filter", "status", says="KEY=VALUE")
+    life.fails("ps", "--filter", "status=gone", says="gone")
+    life.fails("ps", "--filter", "health=well", says="well")
+    life.fails("ps", "--filter", "exited=well", says="well")
     life.detached("a")
     life.fails("ps", "--filter", "name=[", says="name=[")
     life.fails("ps", "--filter", "since=nope", says="nope")

@@ -39,7 +39,18 @@ def test_unknown_names(life):
     assert life.rl("container", "exists", "nope").code == 1
     for verb in ("stop", "rm"):
         assert life.ok(verb, "--ignore", "nope").text == ""
+    for words in (["rm"], ["rmi"], ["volume", "rm"], ["network", "rm"]):
+        gone = life.ok(*words, "--force", "nope")
+        assert (gone.text, gone.stderr) == ("", "")
     assert life.ok("wait", "--ignore", "nope").text == "-1"
+
+
+def test_inspect_shows_what_there_is(life):
+    life.detached("a")
+    done = life.rl("inspect", "a", "nope", "--format", "{{.Name}}")
+    assert (done.code, done.text) == (125, "a") and "'nope'" in done.stderr
+    done = life.rl("inspect", "nope")
+    assert (done.code, done.text) == (125, "[]") and "'nope'" in done.stderr
 
 
 def test_stop_asks_before_it_kills(life):

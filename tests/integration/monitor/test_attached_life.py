@@ -360,8 +360,9 @@ def test_the_record_of_an_end(box):
 
 
 def test_a_time_out(box):
-    limits = ("--timeout", "1", "--stop-timeout", "1")
-    result = box("run", "--rm", *limits, *NET, BUSYBOX, "sleep", "1000")
+    limits = ("--timeout", "1", "--stop-timeout", "1000")
+    script = "trap 'exit 3' TERM; while :; do sleep 0.1; done"
+    result = box("run", "--rm", *limits, *NET, BUSYBOX, "sh", "-c", script)
     assert result.code == 137, repr(result)
 
 
