@@ -3,6 +3,8 @@
 import os
 import sys
 
+from rootless import finder
+
 
 def main():
     """Run rl on sys.argv and end the process: this doesn't return.
@@ -10,6 +12,7 @@ def main():
     Everything rl opens is closed by the one who opened it, so the interpreter's own
     tidying, some milliseconds, has nothing to do.
     """
+    finder.install(os.path.dirname(__file__))
     from rootless.cli.main import main as run
 
     code = run()
