@@ -8,13 +8,20 @@ _PULL = {"true": "always", "false": "missing", "ifnewer": "newer", "ifmissing": 
 OTHERS = {"from": "from_"}
 _OURS = ("pull_always", "pull_never", "load", "push", "timestamp", "retry_delay", "pull",
          "tls_verify", "creds", "format", "layers", "progress", "source_date_epoch", "rm",
-         "force_rm")  # fmt: skip
+         "force_rm", "provenance", "sbom", "call", "check", "isolation")  # fmt: skip
+_OFF = ("false", "0", "f", "F", "FALSE", "False")
 
 
 class NothingStays(RlError):
     """{0}=false: what a step ran in can't be kept"""
 
     hint = "rl build --target STAGE builds up to a stage; rl run looks into it"
+
+
+class NoAttestations(RlError):
+    """--{0} {1}: rl makes no attestations"""
+
+    hint = "leave it out, or write --{0}=false"
 
 
 class BadSetting(RlError):
@@ -58,6 +65,7 @@ def read(engine, request):
         for name, value in request.options.items()
         if name not in _OURS
     }
+    found["check"] = request.check or request.call == "check"
     found["context"] = request.args[0] if request.args else None
     found["pull"] = _pull(request)
     found["timestamp"] = request.timestamp
@@ -80,6 +88,10 @@ def _check(request):
     for name in ("rm", "force_rm"):
         if not request.options[name]:
             raise NothingStays(f"--{name.replace('_', '-')}")
+    for name in ("provenance", "sbom"):
+        text = request.options[name]
+        if text is not None and text not in _OFF:
+            raise NoAttestations(name, text)
     for one, other in (
         ("squash", "squash_all"),
         ("timestamp", "source_date_epoch"),

@@ -25,6 +25,10 @@ _what = (
     words("--platform", "OS/ARCH[/VARIANT]", "Build for this platform; several make a manifest"
           " list", group=_WHAT),
     *PLATFORM(_WHAT)[1:],
+    value("--os-version", "VERSION", "Note in the image that it needs this version of its system",
+          group=_WHAT),
+    words("--os-feature", "FEATURE", "Note that it needs this feature; FEATURE- takes one of the"
+          " base image away", group=_WHAT),
     number("--jobs", "N", "How many stages are built at once; 0 for no limit (default: as many"
            " as there are processors)", group=_WHAT),
     flag("--skip-unused-stages", "Leave out stages that the result doesn't need", default=True,
@@ -38,6 +42,16 @@ _image = (
     many("--env", "NAME[=VALUE]", "Set a variable in the image", group=_IMAGE),
     many("--unsetenv", "NAME", "Take a variable out of the image", group=_IMAGE),
     many("--unsetlabel", "KEY", "Take a label of the base image out of the image", group=_IMAGE),
+    many("--unsetannotation", "KEY", "Take an annotation of the base image out of the image",
+         group=_IMAGE),
+    flag("--inherit-labels", "Keep the labels of base images and base stages", default=True,
+         group=_IMAGE),
+    flag("--inherit-annotations", "Keep the annotations of the base image", default=True,
+         group=_IMAGE),
+    flag("--identity-label", "Label the image io.rl.version with the version of rl",
+         group=_IMAGE),
+    flag("--created-annotation", "Annotate the image with the time of its making",
+         group=_IMAGE),
     value("--format", "FORMAT", "Type of the image: oci or docker (default: oci)",
           choices=("oci", "docker"), group=_IMAGE),
     flag("--layers", "Make a layer of each instruction, and keep it for later builds; off, there"
@@ -83,6 +97,8 @@ _steps = (
           " outlives its step", choices=("private",), group=_STEPS),
     value("--userns", "MODE", "User namespace: host or container, which are the same here: that of"
           " all containers", choices=("host", "container", "private"), group=_STEPS),
+    value("--isolation", "KIND", "How steps run: oci, rootless or default, which are the same here:"
+          " in containers", choices=("oci", "rootless", "default"), group=_STEPS),
     flag("--rm", "Remove what steps ran in; it can't be turned off", default=True, group=_STEPS),
     flag("--force-rm", "Remove it after a failure, too; it can't be turned off", default=True,
          group=_STEPS),
@@ -136,6 +152,9 @@ _result = (
     value("--manifest", "LIST", "Add the image to this manifest list, made if it isn't there",
           group=_RESULT),
     value("--iidfile", "FILE", "Write the image's id to FILE", group=_RESULT, complete="file"),
+    value("--provenance", "false", "Only false: rl makes no attestations", bare="true",
+          group=_RESULT),
+    value("--sbom", "false", "Only false: rl makes no attestations", bare="true", group=_RESULT),
     value("--metadata-file", "FILE", "Write what is known of the result to FILE, as JSON",
           group=_RESULT, complete="file"),
 )  # fmt: skip
@@ -164,32 +183,33 @@ _shown = (
           group=_SHOWN),
     value("--logfile", "FILE", "Write what the steps say to FILE", group=_SHOWN, complete="file"),
     flag("--logsplit", "With --logfile: a file for each platform", group=_SHOWN),
+    value("--call", "WHAT", "build, or check for what --check does", choices=("build", "check"),
+          group=_SHOWN),
     flag("--check", "Only look for mistakes in the Containerfile", group=_SHOWN),
 )  # fmt: skip
 
 _NOT_BUILT = (
     *missing("all steps have the ids that rl info shows", "--userns-uid-map --userns-gid-map"
              " --userns-uid-map-user --userns-gid-map-group"),
-    *missing("rl runs steps in one way only", "--isolation --runtime --runtime-flag"),
+    *missing("rl runs steps itself", "--runtime --runtime-flag"),
     *missing("rl runs no hooks", "--hooks-dir"),
     *missing("steps read nothing from standard input", "--stdin", FLAG),
     *missing("Containerfiles are not run through a preprocessor; do it before:"
              " cpp -E -P Containerfile.in | rl build -f - .", "--cpp-flag"),
     *missing("layers are compressed when they are pushed or saved", "--compress"
              " -D,--disable-compression", FLAG),
-    *missing("rl adds no labels or annotations of its own, and leaves those of the base image",
-             "--identity-label --inherit-labels --inherit-annotations --created-annotation"
-             " --save-stages --stage-labels", FLAG),
-    *missing("annotations of the base image are not taken over", "--unsetannotation"),
-    *missing("this version does not support it", "--os-feature --os-version --layer-label"
-             " --add-file --sbom-image-output --sbom-merge-strategy --sbom-output"
-             " --sbom-purl-output --sbom-scanner-command --sbom-scanner-image"
-             " --sbom-image-purl-output --transient-mount"),
+    *missing("there are no images of single steps or stages; --target STAGE builds one",
+             "--save-stages --stage-labels", FLAG),
+    *missing("there are no images of single steps; --label is for the image", "--layer-label"),
+    *missing("--volume SOURCE:DIR:ro mounts files in every step", "--transient-mount"),
+    *missing("COPY takes files of the context, or of a --build-context", "--add-file"),
+    *missing("rl makes no lists of packages; a scanner can read: rl build -o type=oci,dest=FILE",
+             "--sbom-image-output --sbom-merge-strategy --sbom-output --sbom-purl-output"
+             " --sbom-scanner-command --sbom-scanner-image --sbom-image-purl-output"),
     *missing("directories that VOLUME names are kept as they are", "--compat-volumes", FLAG),
     *missing("name the platforms: --platform linux/amd64,linux/arm64", "--all-platforms", FLAG),
-    *missing("rl makes no attestations", "--attest --provenance --sbom"),
+    *missing("rl makes no attestations", "--attest"),
     *missing("there is one builder, rl itself", "--builder"),
-    *missing("--check is what there is", "--call"),
     *missing("signing is not supported by this version", "--sign-by"),
     *missing("encryption is not supported by this version", "--decryption-key"),
     *missing(NO_TRUST, "--disable-content-trust", FLAG),

@@ -199,6 +199,7 @@ class _Solve:
         return Built(state.platform, state, met)
 
     def _begin(self, vertex, states):
+        options = self.build.options
         self.work.states.update(states)
         if vertex.base is None:
             state = self._base(vertex)
@@ -210,6 +211,8 @@ class _Solve:
             state = states[vertex.base].copy()
             self.build.progress.step_cached(*self._from(vertex))
         state.config.pop("OnBuild", None)
+        if not options.inherit_labels:
+            state.put("Labels", None)
         return self._stage(vertex, state)
 
     def _stage(self, vertex, state):

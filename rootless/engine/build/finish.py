@@ -1,5 +1,6 @@
 """What comes after the last instruction: --label, --env, annotations, one layer of several."""
 
+from rootless import __version__
 from rootless.build.solve.cache import key_of
 from rootless.build.solve.stage import stamp
 from rootless.errors import RlError
@@ -7,8 +8,13 @@ from rootless.image.trouble import full_disk
 from rootless.store import merge
 
 _NOP = "/bin/sh -c #(nop) "
+IDENTITY = "io.rl.version"
+CREATED = "org.opencontainers.image.created"
 BASE_NAME = "org.opencontainers.image.base.name"
 BASE_DIGEST = "org.opencontainers.image.base.digest"
+# Options that make another image of the base's even if no instruction does anything.
+_OTHER_IMAGE = ("annotation", "unsetannotation", "created_annotation", "os_version", "os_feature",
+                "squash_all")  # fmt: skip
 
 
 class BadPair(RlError):
@@ -18,7 +24,7 @@ class BadPair(RlError):
 
 
 class OciOnly(RlError):
-    """--annotation: images in Docker's format have no annotations"""
+    """--{0}: images in Docker's format have no annotations"""
 
     hint = "--label puts it into the configuration, --format oci has annotations"
 
@@ -26,6 +32,7 @@ class OciOnly(RlError):
 def change(stage, options, environ):
     """Carry out the options that change the configuration of the last stage (StageBuild)."""
     state = stage.state
+    _system(state, options)
     env = _pairs(options.env, "--env", environ)
     if env:
         state.set_env(env)
@@ -41,9 +48,25 @@ def change(stage, options, environ):
         state.put("Labels", labels)
         stage.add(["unsetlabel", sorted(gone)], f"{_NOP}UNSETLABEL {' '.join(sorted(gone))}")
     pairs = _pairs(options.label, "--label")
+    if options.identity_label:
+        pairs.append([IDENTITY, __version__])
     if pairs:
         state.put("Labels", {**labels, **dict(pairs)})
         stage.add(["label", pairs], f"{_NOP}LABEL {_shown(pairs)}")
+
+
+def _system(state, options):
+    """--os-version and --os-feature."""
+    if options.os_version is not None:
+        state.extra["os.version"] = options.os_version
+    if options.os_feature:
+        features = list(state.extra.get("os.features") or ())
+        for text in options.os_feature:
+            name = text.removesuffix("-")
+            features = [one for one in features if one != name]
+            if text == name:
+                features.append(name)
+        state.extra["os.features"] = features
 
 
 def _pairs(texts, option, environ=None):
@@ -70,12 +93,17 @@ def _shown(pairs):
 def annotations(options, state):
     """{name: value} for the manifest: the base's, its name, those of --annotation."""
     if options.format == "docker":
-        if options.annotation:
-            raise OciOnly()
+        for name in ("annotation", "created_annotation"):
+            if getattr(options, name):
+                raise OciOnly(name.replace("_", "-"))
         return {}
-    found = dict(state.base.get("annotations") or {})
+    found = dict(state.base.get("annotations") or {}) if options.inherit_annotations else {}
     if state.base:
         found[BASE_NAME], found[BASE_DIGEST] = state.base["name"], state.base["digest"]
+    if options.created_annotation:
+        found[CREATED] = state.created or stamp()
+    for name in options.unsetannotation:
+        found.pop(name, None)
     found.update(_pairs(options.annotation, "--annotation"))
     return found
 
@@ -85,8 +113,9 @@ def is_base(state, options, media_type):
     return bool(
         state.base
         and not state.changed
-        and not options.annotation
-        and not options.squash_all
+        and options.inherit_labels
+        and options.inherit_annotations
+        and not any(getattr(options, name) for name in _OTHER_IMAGE)
         and state.base["media_type"] == media_type
     )
 

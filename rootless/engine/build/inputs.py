@@ -9,6 +9,8 @@ from rootless.engine.build import arguments
 from rootless.errors import RlError
 
 _KEEP_GIT_DIR = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
+# Lines that do something; "#if it is so" may be a comment, "# define" is one.
+_PREPROCESSOR = ("include", "define", "undef", "ifdef", "ifndef")
 _IMAGES = ("docker-image://", "container-image://", "oci-layout://")
 
 
@@ -16,6 +18,12 @@ class BadContext(RlError):
     """--build-context {0!r}: expected NAME=PLACE"""
 
     hint = "such as --build-context src=../src or --build-context base=docker-image://debian:12"
+
+
+class NeedsPreprocessor(RlError):
+    """{name}, line {line}: {word} is of the C preprocessor, which rl doesn't run"""
+
+    hint = "do it before: cpp -E -P {name} | rl build -f - ."
 
 
 class Inputs:
@@ -60,6 +68,8 @@ class Inputs:
         found = []
         for name in self.options.file or (None,):
             text, shown = opened.containerfile(name)
+            if shown.endswith(".in"):
+                _check_preprocessed(text, shown)
             found.append(parse.parse(text, shown))
         return found[0] if len(found) == 1 else parse.join(found)
 
@@ -84,6 +94,15 @@ class Inputs:
 
     def __exit__(self, *_):
         self.close()
+
+
+def _check_preprocessed(text, name):
+    """Refuse what podman would give to cpp(1): its lines would be comments here, and the image
+    another one.  To run it isn't safe, either: #include reads any file of the caller's."""
+    for number, line in enumerate(text.splitlines(), 1):
+        word = f"{line} ".split(None, 1)[0] if line.startswith("#") else ""
+        if word[1:] in _PREPROCESSOR:
+            raise NeedsPreprocessor(name=name, line=number, word=word)
 
 
 def _place(options):

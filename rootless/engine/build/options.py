@@ -39,13 +39,11 @@ _CONTEXT = {
     "build_arg_file": (),
     "target": None,
     "from_": None,  # --from: replaces the image of the first FROM
-    "cpp_flag": (),
 }
 
 _IMAGE = {
     "tag": (),
     "label": (),  # NAME=VALUE
-    "layer_label": (),
     "annotation": (),  # NAME=VALUE
     "env": (),  # NAME=VALUE
     "unsetenv": (),
@@ -53,8 +51,8 @@ _IMAGE = {
     "unsetannotation": (),
     "inherit_labels": True,
     "inherit_annotations": True,
-    "identity_label": None,  # None: unless --timestamp or --source-date-epoch is given
-    "created_annotation": None,
+    "identity_label": False,
+    "created_annotation": False,
     "format": "oci",  # oci, docker
     "layers": True,
     "squash": False,
@@ -65,14 +63,11 @@ _IMAGE = {
     "rewrite_timestamp": True,  # limit the times of new files to source_date_epoch
     "manifest": None,  # the list that the images are added to
     "platform": (),  # OS/ARCH[/VARIANT], several
-    "all_platforms": False,
     "os": None,
     "arch": None,
     "variant": None,
     "os_version": None,
-    "os_feature": (),
-    "compat_volumes": False,
-    "save_stages": False,
+    "os_feature": (),  # NAME, or NAME- to take one away
 }
 
 _CACHE = {
@@ -111,10 +106,8 @@ _STEPS = {
     "dns_option": (),
     "dns_search": (),
     "group_add": (),
-    "hooks_dir": (),
     "http_proxy": True,
     "ipc": None,
-    "isolation": None,
     "memory": None,
     "memory_swap": None,
     "network": None,  # None is the default network
@@ -126,7 +119,6 @@ _STEPS = {
     "allow": (),  # entitlements: security.insecure, network.host, device
     "shm_size": None,
     "ssh": (),  # default, or ID=PATH[,PATH]
-    "stdin": False,
     "ulimit": (),
     "userns": None,
     "uts": None,
@@ -140,11 +132,8 @@ _RESULT = {
     "logfile": None,
     "logsplit": False,
     "output": (),  # type=local,dest=PATH …
-    "print_": None,  # what --print of buildx shows: outline, targets
     "progress": "auto",  # auto, plain, tty, none
     "quiet": False,
     "rm": True,
     "force_rm": True,
-    "provenance": None,
-    "sbom": None,
 }

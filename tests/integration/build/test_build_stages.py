@@ -49,6 +49,43 @@ def context(rl, busybox, workdir):
     return Context(rl, f"{workdir}/context")
 
 
+def test_what_is_not_inherited(context):
+    base = f"FROM {BASE}\nLABEL old=1\n"
+    context.build(base, "-t", "base", "--annotation", "note=1", "--annotation", "gone=1")
+    text = "FROM base AS first\nLABEL first=1\nFROM first\nLABEL last=1\n"
+    kept = context.inspect(context.build(text).id)
+    assert kept["Labels"] == {"old": "1", "first": "1", "last": "1"}
+    assert kept["Annotations"]["note"] == kept["Annotations"]["gone"] == "1"
+    found = context.inspect(context.build(text, "--inherit-labels=false", "--unsetannotation",
+                                          "gone").id)  # fmt: skip
+    assert found["Labels"] == {"last": "1"}
+    assert found["Annotations"]["note"] == "1" and "gone" not in found["Annotations"]
+    assert found["RootFS"]["Layers"] == kept["RootFS"]["Layers"]
+    only = context.inspect(context.build("FROM base\n", "--inherit-labels=false",
+                                         "--inherit-annotations=false").id)  # fmt: skip
+    assert not only["Labels"] and "note" not in only["Annotations"]
+
+
+def test_what_rl_adds_if_asked(context):
+    text = f"FROM {BASE}\nLABEL a=b\n"
+    words = ("--identity-label", "--created-annotation", "--source-date-epoch", "1000000000")
+    found = context.inspect(context.build(text, *words, "--os-version", "10.1", "--os-feature",
+                                          "x,y").id)  # fmt: skip
+    assert found["Labels"]["io.rl.version"]
+    created = found["Annotations"]["org.opencontainers.image.created"]
+    assert created == found["Created"] == "2001-09-09T01:46:40Z"
+    assert "io.rl.version" not in context.inspect(context.build(text).id)["Labels"]
+
+
+def test_the_preprocessor_is_not_run(context, workdir):
+    context.file("Containerfile.in", f"FROM {BASE}\n# define it\n#include \"more\"\n")
+    context.rl.fails("build", "-f", f"{context.directory}/Containerfile.in", context.directory,
+                     says="#include")  # fmt: skip
+    context.file("Containerfile.in", f"FROM {BASE}\n#if it is a comment, it is one\nENV A=1\n")
+    context.rl.ok("build", "-f", f"{context.directory}/Containerfile.in", context.directory,
+                  timeout=120)  # fmt: skip
+
+
 def test_the_configuration(context):
     text = f"""
 FROM {BASE}

@@ -93,6 +93,15 @@ def test_pull(words, policy):
         ("--isolation", "chroot"),
         ("--hooks-dir", "x"),
         ("--cpp-flag", "-DX"),
+        ("--provenance", "x"),
+        ("--provenance=mode=max",),
+        ("--sbom",),
+        ("--sbom=true",),
+        ("--call=outline",),
+        ("--layer-label", "a=b"),
+        ("--save-stages",),
+        ("--stdin",),
+        ("--attest", "type=sbom"),
         ("--rewrite-timestamp",),
     ],
 )
@@ -100,6 +109,22 @@ def test_what_is_refused(words):
     with pytest.raises(RlError) as caught:
         read(*words)
     assert caught.value.message
+
+
+def test_what_is_so_anyway():
+    found = read("--provenance=false", "--sbom=0", "--isolation", "oci", "--call=build")
+    assert found.__dict__ == {**read().__dict__}
+    assert read("--call=check").check is read("--check").check is True
+
+
+def test_what_the_image_inherits():
+    found = read("--inherit-labels=false", "--inherit-annotations=false", "--unsetannotation", "a",
+                 "--identity-label", "--created-annotation", "--os-version", "10.0",
+                 "--os-feature", "win32k,x-")  # fmt: skip
+    assert (found.inherit_labels, found.inherit_annotations) == (False, False)
+    assert (found.identity_label, found.created_annotation) == (True, True)
+    assert found.unsetannotation == ["a"] and found.os_version == "10.0"
+    assert found.os_feature == ["win32k", "x-"]
 
 
 def test_limits():
@@ -181,6 +206,10 @@ def read_somewhere():
             elif path.endswith("cmd_build.py") and isinstance(node, ast.Constant):
                 found.add(node.value)
     return found
+
+
+def test_there_is_no_attribute_that_nobody_reads():
+    assert set(Options().__dict__) - read_somewhere() == set()
 
 
 def test_every_option_is_read_by_what_builds():

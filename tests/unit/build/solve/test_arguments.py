@@ -2,6 +2,7 @@
 
 import pytest
 
+import rootless
 from rootless.build.language import instructions, mounts, parse
 from rootless.build.solve.state import State
 from rootless.engine.build import arguments, finish
@@ -154,6 +155,32 @@ def test_labels_and_variables():
         finish.change(nothing, Options(label=["=x"]), {})
 
 
+def test_a_label_of_rl():
+    stage = Stage({"Labels": {"x": "1"}})
+    finish.change(stage, Options(identity_label=True), {})
+    assert stage.state.config["Labels"] == {"x": "1", "io.rl.version": rootless.__version__}
+
+
+def test_what_system_an_image_needs():
+    stage = Stage({})
+    stage.state.extra = {"os.features": ["a", "b"]}
+    finish.change(stage, Options(os_version="10.0.1", os_feature=["c", "a-", "b", "d-"]), {})
+    assert stage.state.extra == {"os.version": "10.0.1", "os.features": ["c", "b"]}
+    assert stage.noted == []
+
+
+@pytest.mark.parametrize("changes", [
+    {"inherit_labels": False}, {"inherit_annotations": False}, {"annotation": ["a=b"]},
+    {"unsetannotation": ["a"]}, {"created_annotation": True}, {"os_version": "1"},
+    {"os_feature": ["x"]}, {"squash_all": True},
+])  # fmt: skip
+def test_a_base_image_that_is_not_the_result(changes):
+    state = Stage({}).state
+    state.base = {"media_type": "m"}
+    assert finish.is_base(state, Options(), "m") and not finish.is_base(state, Options(), "n")
+    assert not finish.is_base(state, Options(**changes), "m")
+
+
 def test_annotations():
     state = Stage({"Env": ["PATH=/bin"]}).state
     assert finish.annotations(Options(annotation=["a=1"]), state) == {"a": "1"}
@@ -162,6 +189,17 @@ def test_annotations():
     assert finish.annotations(Options(annotation=["a=1"]), state) == {
         "old": "0", "a": "1", finish.BASE_NAME: "docker.io/library/x:1",
         finish.BASE_DIGEST: "sha256:d"}  # fmt: skip
+    options = Options(inherit_annotations=False, unsetannotation=[finish.BASE_NAME, "none"])
+    assert finish.annotations(options, state) == {finish.BASE_DIGEST: "sha256:d"}
+    options = Options(unsetannotation=["old", "a"], annotation=["a=2"])
+    found = finish.annotations(options, state)
+    assert "old" not in found and found["a"] == "2"
+    state.created = "2001-01-01T00:00:00Z"
+    found = finish.annotations(Options(created_annotation=True), state)
+    assert found["org.opencontainers.image.created"] == "2001-01-01T00:00:00Z"
     assert finish.annotations(Options(format="docker"), state) == {}
+    with pytest.raises(finish.OciOnly) as caught:
+        finish.annotations(Options(format="docker", created_annotation=True), state)
+    assert caught.value.message.startswith("--created-annotation:")
     with pytest.raises(finish.OciOnly):
         finish.annotations(Options(format="docker", annotation=["a=1"]), state)

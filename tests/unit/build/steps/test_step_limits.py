@@ -7,11 +7,12 @@ import sys
 import pytest
 
 from rootless.build.steps.run import OutOfMemory, RunStep, Settings
-from rootless.cgroup import group, limits, place
+from rootless.cgroup import group, place
 from rootless.engine import cgroups
 from rootless.engine.build import build, step_limits, step_spec
 from rootless.engine.build.options import Options
 from rootless.engine.spec.host import HostFacts
+from rootless.engine.spec.values import BadOption
 from rootless.kernel import userns
 
 DELEGATED = place.Place("delegated", controllers=place.CONTROLLERS, directory="/sys/fs/cgroup/x")
@@ -50,7 +51,7 @@ def test_every_limit_comes_to_the_group(here):
     found = {setting.file: setting.texts for setting in made.settings}
     assert found == {
         "memory.max": (str(64 << 20),), "memory.swap.max": (str(64 << 20),),
-        "cpu.max": ("25000 50000",), "cpu.weight": ("79",), "cpuset.cpus": ("0",),
+        "cpu.max": ("25000 50000",), "cpu.weight": ("174",), "cpuset.cpus": ("0",),
         "cpuset.mems": ("0",),
     }  # fmt: skip
     assert made.required and made.monitor and made.where is DELEGATED
@@ -71,9 +72,9 @@ def test_a_limit_that_is_taken_away_is_none(here):
     (place.Place("delegated", controllers=("memory",)), {"cpu_quota": 5000}, cgroups.NoController,
      "controller cpu"),
     (place.Place("systemd"), {"cgroup_parent": "pod"}, cgroups.BadParent, "slices"),
-    (DELEGATED, {"memory": "1"}, limits.BadLimit, "so little"),
-    (DELEGATED, {"memory_swap": "1g"}, limits.BadLimit, "needs --memory"),
-    (DELEGATED, {"cpuset_cpus": "x"}, limits.BadLimit, "list of numbers"),
+    (DELEGATED, {"memory": "1"}, BadOption, "so little"),
+    (DELEGATED, {"memory_swap": "1g"}, BadOption, "needs --memory"),
+    (DELEGATED, {"cpuset_cpus": "x"}, BadOption, "list of numbers"),
 ])  # fmt: skip
 def test_what_cannot_be_had_is_an_error_at_once(here, where, options, error, says):
     here(where)
