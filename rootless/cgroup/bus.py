@@ -1,12 +1,15 @@
 """A connection to the user's message bus, for a few calls: strict in time, lean in imports."""
 
+import os
 import select
 import time
+from _struct import Struct
 
 from rootless.cgroup import wire
 from rootless.errors import RlError
 
 _BUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
+_TIMEVAL = Struct("@ll")
 PATIENCE = 8.0  # seconds for everything; a healthy bus answers within milliseconds
 
 
@@ -26,33 +29,49 @@ class Refused(RlError):
         self.name = name
 
 
-def address(environ, uid):
-    """The path of the socket of the user's bus (str; "@name" for an abstract one), or None.
+def addresses(environ, uid):
+    """Where the socket of the user's bus may be (list of str; "@name" for an abstract one).
 
-    ``environ`` is the caller's; DBUS_SESSION_BUS_ADDRESS counts, then where systemd puts it
-    (sd_bus_open_user(3)).
+    ``environ`` is the caller's; those of DBUS_SESSION_BUS_ADDRESS count, in their order, then
+    where systemd puts it (sd_bus_open_user(3)).
     """
-    for entry in environ.get("DBUS_SESSION_BUS_ADDRESS", "").split(";"):
-        transport, _, rest = entry.partition(":")
-        pairs = dict(word.partition("=")[::2] for word in rest.split(","))
+    found = []
+    for transport, pairs in _entries(environ):
         if transport == "unix" and pairs.get("path", "").startswith("/"):
-            return _unescaped(pairs["path"])
-        if transport == "unix" and pairs.get("abstract"):
-            return "@" + _unescaped(pairs["abstract"])
+            found.append(pairs["path"])
+        elif transport == "unix" and pairs.get("abstract"):
+            found.append("@" + pairs["abstract"])
     directory = environ.get("XDG_RUNTIME_DIR") or f"/run/user/{uid}"
-    return f"{directory}/bus" if directory.startswith("/") else None
+    if directory.startswith("/") and f"{directory}/bus" not in found:
+        found.append(f"{directory}/bus")
+    return [path for path in found if "\0" not in path]
+
+
+def unusable(environ):
+    """The transports of DBUS_SESSION_BUS_ADDRESS that rl does not speak, "tcp, unixexec"."""
+    return ", ".join(dict.fromkeys(
+        transport for transport, _ in _entries(environ) if transport not in ("unix", "")
+    ))  # fmt: skip
+
+
+def _entries(environ):
+    """(transport, {key: value}) of each alternative ("Server Addresses")."""
+    for entry in environ.get("DBUS_SESSION_BUS_ADDRESS", "").split(";"):
+        transport, _, rest = entry.strip().partition(":")
+        pairs = (word.partition("=")[::2] for word in rest.split(","))
+        yield transport, {key: _unescaped(value) for key, value in pairs}
 
 
 def _unescaped(text):
-    """%41 is A ("Server Addresses")."""
-    first, *rest = text.split("%")
+    """%41 is A; what is escaped are bytes ("Server Addresses")."""
+    first, *rest = os.fsencode(text).split(b"%")
     found = first
     for part in rest:
         try:
-            found += chr(int(part[:2], 16)) + part[2:]
+            found += bytes([int(part[:2], 16)]) + part[2:]
         except ValueError:
-            found += "%" + part
-    return found
+            found += b"%" + part
+    return os.fsdecode(found)
 
 
 class Bus:
@@ -63,7 +82,7 @@ class Bus:
     """
 
     def __init__(self, path, uid, patience=PATIENCE):
-        from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socket
+        from _socket import AF_UNIX, SO_SNDTIMEO, SOCK_CLOEXEC, SOCK_STREAM, SOL_SOCKET, socket
 
         self.path = path
         self._deadline = time.monotonic() + patience
@@ -77,8 +96,12 @@ class Bus:
             b"\0AUTH EXTERNAL " + str(uid).encode().hex().encode() + b"\r\nBEGIN\r\n"
         )
         try:
-            self._socket.setblocking(False)
+            # A queue of callers that is full takes the next one as soon as there is room
+            # (unix(7)): a hundred containers may be starting.
+            limit = _TIMEVAL.pack(int(patience), int(patience % 1 * 1e6))
+            self._socket.setsockopt(SOL_SOCKET, SO_SNDTIMEO, limit)
             self._socket.connect("\0" + path[1:] if path[:1] == "@" else path)
+            self._socket.setblocking(False)
         except BlockingIOError:
             self.close()
             raise BusTrouble(path, "it takes no connection") from None

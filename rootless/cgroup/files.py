@@ -41,7 +41,12 @@ def of_process(pid="self"):
 
     None if there is none, or it is outside of what this process can see.
     """
-    for line in read(f"/proc/{pid}/cgroup").splitlines():
+    return own_path(read(f"/proc/{pid}/cgroup"))
+
+
+def own_path(text):
+    """``of_process`` of the ``text`` of a /proc/PID/cgroup."""
+    for line in text.splitlines():
         if line.startswith("0::/"):
             path = line[3:]
             return None if path.startswith("/..") or path.endswith(" (deleted)") else path
@@ -69,11 +74,40 @@ def remove(directory):
         names = [
             entry.name for entry in os.scandir(directory) if entry.is_dir(follow_symlinks=False)
         ]
-        for name in names:
-            remove(f"{directory}/{name}")
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    for name in names:
+        remove(f"{directory}/{name}")
+    return remove_empty(directory)
+
+
+def remove_empty(directory):
+    """Remove a cgroup that has none below it; True if it is gone."""
+    try:
         os.rmdir(directory)
     except FileNotFoundError:
         return True
     except OSError:
         return False
     return True
+
+
+_MARK = "user.rl"  # cgroups have attributes since Linux 5.7
+
+
+def mark(directory):
+    """Note on a cgroup that rl has made it."""
+    try:
+        os.setxattr(directory, _MARK, b"1")
+    except OSError:
+        pass  # then nobody removes it
+
+
+def is_marked(directory):
+    """Whether rl has made this cgroup."""
+    try:
+        return os.getxattr(directory, _MARK) == b"1"
+    except OSError:
+        return False

@@ -7,11 +7,14 @@ rl-ID.scope/           made by systemd, or by us in the delegated cgroup (withou
 
 import errno
 import os
+import select
+from time import sleep
 
 from rootless.cgroup import bus, files, place, systemd
 from rootless.errors import RlError
 
 _TRIES = 20
+_PAUSE = 0.2  # seconds; systemd starts itself anew in less than two
 
 
 class NoCgroup(RlError):
@@ -36,6 +39,7 @@ class Group:
     name      of the container's directory, without ``.scope``
     settings  limits.Setting list, to be written before the container runs
     required  False: a container that asked for nothing runs without a cgroup if it can't get one
+    parent    slice of systemd, or path below a delegated cgroup; it is made if it isn't there
     monitor   False: leave the launcher where it is (--cgroups no-conmon)
     notes     called with the path of the container's cgroup once it is there
     """
@@ -118,7 +122,7 @@ class Group:
                 return
             self._make(stage)
         elif self.where.kind == "delegated":
-            self.directory = f"{self.where.directory}/{self.name}"
+            self.directory = f"{self._above()}/{self.name}"
             self._make_here(stage)
         else:
             return
@@ -127,43 +131,70 @@ class Group:
         if self.notes:
             self.notes(self.container)
 
+    def _above(self):
+        """Where the container's own directory is, in a delegated cgroup."""
+        parent = (self.parent or "").strip("/")
+        return f"{self.where.directory}/{parent}" if parent else self.where.directory
+
     def _await(self, stage):
         if self._bus is None:
             return  # the bus was no help, and nobody insists
+        left = False
         for attempt in range(_TRIES):
             try:
                 systemd.await_scope(self._bus, self._serial, self._scope)
                 break
-            except bus.Refused as error:
-                # The scope of the last run may still be on its way out.
-                if not systemd.is_taken(error) or attempt == _TRIES - 1:
+            except (bus.Refused, bus.BusTrouble) as error:
+                if self._arrived(stage):
+                    break  # its word of that was lost when it read its units anew
+                if isinstance(error, bus.BusTrouble):
                     raise
+                left = left or systemd.has_left(error)
+                gone = systemd.is_absent(error)
+                if gone and not left:
+                    raise bus.BusTrouble(self._bus.path, "there is no systemd on it") from None
+                # The scope of the last run may still be on its way out.
+                again = systemd.is_taken(error) or left and (gone or systemd.has_left(error))
+                if not again or attempt == _TRIES - 1:
+                    raise
+                if left:
+                    sleep(_PAUSE)
                 self._ask(stage, f"{self.name}-{attempt + 2}.scope")
-        own = files.of_process(stage)
-        if own is None:
-            raise NoCgroup(self._scope, "the process is in no cgroup that can be seen")
-        self.directory = files.TOP + own
+        if not self._arrived(stage):
+            # It was told a number that means another process where systemd is.
+            raise NoCgroup(self._scope, "systemd has not moved the process into it; rl must run in"
+                           " the process namespace of the user's systemd")  # fmt: skip
+        self.directory = files.TOP + files.of_process(stage)
+
+    def _arrived(self, stage):
+        return (files.of_process(stage) or "").rpartition("/")[2] == self._scope
 
     def _make(self, stage):
         try:
             self._divide(stage)
         except OSError as error:
-            raise NoCgroup(self.directory, error.strerror) from None
+            raise NoCgroup(self.directory, _why(error)) from None
 
     def _make_here(self, stage):
         sweep(self.where.directory)
         for _ in range(_TRIES):
             try:
+                if self._above() != self.where.directory:
+                    share(self.where, self._above(), self._needed())
                 os.makedirs(self.directory, exist_ok=True)
                 if self.settings:
-                    hand_on(self.where)
+                    hand_on(self.where, self._needed())
                 self._divide(stage)
                 return
             except FileNotFoundError:
                 continue  # another rl has taken the empty directory for a left-over
             except OSError as error:
-                raise NoCgroup(self.directory, error.strerror) from None
+                raise NoCgroup(self.directory, _why(error)) from None
         raise NoCgroup(self.directory, "it is removed again and again")
+
+    def _needed(self):
+        """The controllers that are enabled: those of containers, and what else was asked for."""
+        return set(place.CONTROLLERS) | {setting.controller for setting in self.settings}
 
     def _divide(self, stage):
         os.makedirs(self.container, exist_ok=True)
@@ -174,7 +205,7 @@ class Group:
         enable(
             self.directory,
             set(files.read(f"{self.directory}/cgroup.controllers").split())
-            & set(place.CONTROLLERS),
+            & self._needed(),
         )
 
     def _place(self, pid, directory):
@@ -204,11 +235,8 @@ class Group:
     def remove(self):
         """Remove what was made in a delegated cgroup, after the launcher's end; systemd removes
         its scopes itself.  What can't be removed now is what ``sweep`` looks for."""
-        if self.where.kind != "delegated":
-            return
-        directory = f"{self.where.directory}/{self.name}"
-        await_end(directory)
-        files.remove(directory)
+        if self.where.kind == "delegated":
+            remove(f"{self._above()}/{self.name}")
 
     @property
     def container(self):
@@ -217,15 +245,19 @@ class Group:
 
 
 def apply(directory, setting):
-    """Write one limits.Setting.  Raises CannotLimit."""
-    for text in setting.texts:
-        try:
-            files.write(f"{directory}/{setting.file}", text)
-        except FileNotFoundError:
-            why = "the kernel has no such file here"
-            raise CannotLimit(setting.option, setting.file, text, why) from None
-        except OSError as error:
-            raise CannotLimit(setting.option, setting.file, text, error.strerror) from None
+    """Write one limits.Setting for the container's cgroup at ``directory``.  Raises CannotLimit."""
+    levels = [directory]
+    if setting.file == "memory.low" and not os.path.dirname(directory).endswith(".scope"):
+        levels.append(os.path.dirname(directory))  # a protection holds as far as it does above
+    for level in levels:
+        for text in setting.texts:
+            try:
+                files.write(f"{level}/{setting.file}", text)
+            except FileNotFoundError:
+                why = "the kernel has no such file here"
+                raise CannotLimit(setting.option, setting.file, text, why) from None
+            except OSError as error:
+                raise CannotLimit(setting.option, setting.file, text, error.strerror) from None
 
 
 def enable(directory, controllers):
@@ -237,26 +269,45 @@ def enable(directory, controllers):
         )
 
 
+def remove(directory):
+    """Remove the directory of a container that ends in a delegated cgroup, and the parents that
+    were made for it if it was the last one there."""
+    await_end(directory)
+    files.remove(directory)
+    parent = os.path.dirname(directory)
+    while files.is_marked(parent):
+        sweep(parent)
+        try:
+            os.rmdir(parent)
+        except OSError:
+            return  # others are in it
+        parent = os.path.dirname(parent)
+
+
 def sweep(parent):
     """Remove what containers that have ended left in a delegated cgroup: empty directories."""
     try:
-        names = [
-            name
-            for name in os.listdir(parent)
-            if name.startswith(place.PREFIX) and name != place.CALLERS
-        ]
+        names = os.listdir(parent)
     except OSError:
         return
     for name in names:
-        if files.keyed(f"{parent}/{name}/cgroup.events").get("populated") == 0:
-            files.remove(f"{parent}/{name}")
+        path = f"{parent}/{name}"
+        if name.startswith(place.PREFIX):
+            if name != place.CALLERS and _is_empty(path):
+                files.remove(path)
+        elif files.is_marked(path):
+            sweep(path)
+            if _is_empty(path):
+                files.remove_empty(path)
+
+
+def _is_empty(path):
+    return files.keyed(f"{path}/cgroup.events").get("populated") == 0
 
 
 def await_end(directory):
     """Wait, for two seconds at most, until no process is left in a cgroup: killed ones take
     a moment, and nobody is there to reap those that are not one's own."""
-    import select
-
     try:
         descriptor = os.open(f"{directory}/cgroup.events", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -272,22 +323,25 @@ def await_end(directory):
         os.close(descriptor)
 
 
-def hand_on(where):
-    """Enable all controllers of a delegated cgroup for those below it.  Raises OSError.
+def hand_on(where, needed):
+    """Enable the controllers ``needed`` (set), as far as a delegated cgroup has them, for those
+    below it.  Raises OSError.
 
     A cgroup with processes of its own can't (cgroup-v2.rst, "No Internal Process Constraint"):
     whoever is in it, the shell that called rl for one, goes into a leaf.
     """
     parent = where.directory
-    missing = where.controllers - set(files.read(f"{parent}/cgroup.subtree_control").split())
+    missing = where.controllers & needed - _enabled(parent)
     if not missing:
         return
     leaf = f"{parent}/{place.CALLERS}"
     os.makedirs(leaf, exist_ok=True)
+    stuck = ""
     for _ in range(_TRIES):
         for pid in files.read(f"{parent}/cgroup.procs").split():
             try:
-                files.join(leaf, pid)
+                if not files.join(leaf, pid):
+                    stuck = pid
             except OSError as error:
                 if error.errno != errno.ESRCH:
                     raise
@@ -297,50 +351,88 @@ def hand_on(where):
         except OSError as error:
             if error.errno != errno.EBUSY:
                 raise
-    raise OSError(errno.EBUSY, "processes come into it faster than they can be moved")
+    raise OSError(errno.EBUSY, f"process {stuck} in it is another user's" if stuck
+                  else "processes come into it faster than they can be moved")  # fmt: skip
 
 
-def share(where, directory):
-    """Make ``directory`` below a delegated cgroup, with its controllers.  Raises NoCgroup."""
+def _enabled(directory):
+    return set(files.read(f"{directory}/cgroup.subtree_control").split())
+
+
+def share(where, directory, needed):
+    """Make ``directory`` below a delegated cgroup, with the controllers ``needed`` for those in
+    it.  What is made here is marked, and goes with its last container; what somebody else has
+    made stays, with its limits.  Raises OSError.
+    """
+    hand_on(where, needed)
+    path = where.directory
+    for part in directory[len(path) + 1 :].split("/"):
+        path = f"{path}/{part}"
+        try:
+            os.mkdir(path)
+            files.mark(path)
+        except FileExistsError:
+            pass
+        missing = where.controllers & needed - _enabled(path)
+        enable(path, missing)
+
+
+def extend(where, directory, needed):
+    """Give the container's cgroup at ``directory`` controllers that its parent had not been
+    asked to hand on when it started.  Raises NoCgroup."""
+    scope = os.path.dirname(directory)
     try:
-        hand_on(where)
+        hand_on(where, needed)
         path = where.directory
-        for part in directory[len(path) + 1 :].split("/"):
-            if path != where.directory:
-                enable(path, where.controllers)
+        for part in scope[len(path) + 1 :].split("/"):
             path = f"{path}/{part}"
-            os.makedirs(path, exist_ok=True)
+            enable(path, where.controllers & needed - _enabled(path))
     except OSError as error:
-        raise NoCgroup(directory, error.strerror) from None
+        raise NoCgroup(directory, _why(error)) from None
+
+
+def _why(error):
+    """What an OSError means here (cgroup-v2.rst: cgroup.max.*, cgroup.type)."""
+    if error.errno == errno.EAGAIN:
+        return "no more of them may be made below this one (cgroup.max.descendants, .depth)"
+    if error.errno == errno.EOPNOTSUPP:
+        return "it is a group for threads (cgroup.type)"
+    return error.strerror
 
 
 # --- a container that runs -----------------------------------------------------------------
 
 
-def enter(directory, pid, where, uid):
+def enter(directory, pid, where, uid, first):
     """Move a process of ``rl exec`` into a container's cgroup.
 
-    Directly, or by systemd from a session that isn't ours.  Raises NoCgroup, BusTrouble,
-    Refused.
+    Directly, or by systemd from a session that isn't ours.  A container that has divided its
+    cgroup, as systemd does, takes it beside its own process ``first``.  Raises NoCgroup,
+    BusTrouble, Refused.
     """
+    target = directory
+    if _enabled(directory):  # no process may be in it ("No Internal Process Constraint")
+        own = files.TOP + (files.of_process(first) or "")
+        target = own if own.startswith(f"{directory}/") else directory
     try:
-        if files.join(directory, pid):
+        if files.join(target, pid):
             return
     except OSError as error:
-        raise NoCgroup(directory, error.strerror) from None
-    scope, _, leaf = directory.rpartition("/")
-    name = scope.rpartition("/")[2]
+        raise NoCgroup(target, _why(error)) from None
+    scope = os.path.dirname(directory)
+    name = os.path.basename(scope)
     if where.kind != "systemd" or not name.endswith(".scope"):
-        raise NoCgroup(directory, "this user may not move processes into it")
+        raise NoCgroup(target, "this user may not move processes into it")
     with bus.Bus(where.bus, uid) as connection:
-        systemd.attach(connection, name, f"/{leaf}", pid)
+        systemd.attach(connection, name, target[len(scope) :], pid)
 
 
 def freeze(directory, frozen):
-    """Stop or continue everything in a cgroup; True once the kernel says that it is so."""
-    files.write(f"{directory}/cgroup.freeze", "1" if frozen else "0")
-    import select
+    """Stop or continue everything in a cgroup; True once the kernel says that it is so.
 
+    What can't be frozen, because a process hangs in the kernel, goes on.
+    """
+    files.write(f"{directory}/cgroup.freeze", "1" if frozen else "0")
     descriptor = os.open(f"{directory}/cgroup.events", os.O_RDONLY | os.O_CLOEXEC)
     watch = select.poll()
     watch.register(descriptor, select.POLLPRI)
@@ -352,6 +444,8 @@ def freeze(directory, frozen):
             watch.poll(50)
     finally:
         os.close(descriptor)
+    if frozen:
+        files.write(f"{directory}/cgroup.freeze", "0")
     return False
 
 

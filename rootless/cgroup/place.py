@@ -12,13 +12,15 @@ from rootless.cgroup import bus, files
 
 # What containers are given, as far as it was delegated.
 CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids")
+CALLERS = "rl-callers"
+PREFIX = "rl-"
 
 
 class Place:
     """One rung: ``kind`` "systemd", "delegated" or "none", and why.
 
-    ``controllers`` what can be limited there (set); ``directory`` of the delegated cgroup;
-    ``bus`` the path of the bus's socket; ``manager`` the cgroup of the user's systemd.
+    ``controllers`` what can be limited there (set); ``directory`` of the delegated cgroup, or
+    of that of the user's systemd; ``bus`` the path of the bus's socket.
     """
 
     def __init__(self, kind, why="", controllers=(), directory=None, bus=None):
@@ -29,34 +31,58 @@ class Place:
         self.bus = bus
 
 
-def find(environ, uid, top=files.TOP):
-    """The best Place of this process.  Costs a handful of system calls."""
+def find(environ, uid, top=files.TOP, own=None):
+    """The best Place of this process.  Costs a handful of system calls.
+
+    Who was given a cgroup outside of the login's part of the tree, by a batch system or a unit
+    of the machine's, stays in it: a scope of the user's systemd would take the containers out
+    of what limits and ends that job.
+    """
     if not os.path.exists(f"{top}/cgroup.controllers"):
         return Place("none", "this machine does not use cgroups version 2 alone")
-    path, manager = _manager(environ, uid, top)
-    if path and _is_there(path):
-        return Place("systemd", controllers=_listed(f"{manager}/cgroup.controllers"), bus=path)
-    found = delegated(top)
-    if found.kind != "none":
-        return found
-    return Place(
-        "none",
-        f"there is no user session of systemd (no bus at {path or '/run/user'}), and {found.why}",
-    )
+    own = own or files.of_process()
+    here = delegated(top, own)
+    at_home = not uid or f"/user-{uid}.slice/" in f"{own}/"
+    if here.kind == "delegated" and not at_home:
+        return here
+    if here.kind == "none" and _is_batch(own):
+        return Place("none", "this is a job of Slurm, which has not handed over its cgroup, and"
+                     " outside of that the job's limits would not hold")  # fmt: skip
+    path, manager = socket(environ, uid), top
+    if uid:  # root's containers belong to the machine's own
+        manager = f"{top}/user.slice/user-{uid}.slice/user@{uid}.service"
+    if path:
+        controllers = _listed(f"{manager}/cgroup.controllers")
+        return Place("systemd", controllers=controllers, directory=manager, bus=path)
+    if here.kind == "delegated":
+        return here
+    return Place("none", f"there is no user session of systemd ({_no_bus(environ, uid)}), and"
+                 f" {here.why}")  # fmt: skip
 
 
-def _manager(environ, uid, top):
-    """(socket of the bus, cgroup) of the systemd that this user may ask."""
-    if not uid:  # root's containers belong to the machine's own
-        return (
-            "/run/dbus/system_bus_socket" if os.path.isdir("/run/systemd/system") else None
-        ), top
-    manager = f"{top}/user.slice/user-{uid}.slice/user@{uid}.service"
-    return bus.address(environ, uid), manager
+def _is_batch(own):
+    """Whether a cgroup is that of a Slurm step (slurm.conf(5), cgroup/v2)."""
+    return any(part.endswith("slurmstepd.scope") for part in (own or "").split("/"))
+
+
+def socket(environ, uid):
+    """The path of the bus on which this user's systemd is asked (str); None without one."""
+    if not uid:
+        return "/run/dbus/system_bus_socket" if os.path.isdir("/run/systemd/system") else None
+    return next(filter(_is_there, bus.addresses(environ, uid)), None)
 
 
 def _is_there(path):
-    return path[:1] == "@" or os.path.exists(path)
+    if path[:1] != "@":
+        return os.path.exists(path)
+    return any(line.endswith(f" {path}") for line in files.read("/proc/net/unix").splitlines())
+
+
+def _no_bus(environ, uid):
+    looked = bus.addresses(environ, uid)
+    text = f"no bus at {' or '.join(looked)}" if looked else "no XDG_RUNTIME_DIR"
+    other = bus.unusable(environ)
+    return f"{text}; DBUS_SESSION_BUS_ADDRESS speaks {other}, which rl does not" if other else text
 
 
 def delegated(top=files.TOP, own=None):
@@ -65,11 +91,15 @@ def delegated(top=files.TOP, own=None):
     if own is None:
         return Place("none", "this process is in no cgroup that it can see")
     directory = _home(top + own.rstrip("/"))
-    if not all(
-        os.access(f"{directory}/{name}", os.W_OK)
-        for name in ("cgroup.procs", "cgroup.subtree_control", "")
-    ):
-        return Place("none", f"the cgroup {own} of this process is not the user's own")
+    # The top of a cgroup namespace looks like "/", and is a group all the same.
+    kind = files.read(f"{directory}/cgroup.type").strip()
+    if kind not in ("", "domain"):
+        return Place("none", f"the cgroup {own} of this process is for threads ({kind})")
+    for name in ("cgroup.procs", "cgroup.subtree_control", ""):
+        if not os.access(f"{directory}/{name}", os.W_OK):
+            fixed = os.path.exists(directory) and os.statvfs(directory).f_flag & os.ST_RDONLY
+            why = "is mounted read-only" if fixed else "is not the user's own"
+            return Place("none", f"the cgroup {own} of this process {why}")
     return Place("delegated", controllers=_listed(f"{directory}/cgroup.controllers"),
                  directory=directory)  # fmt: skip
 
@@ -85,9 +115,5 @@ def _home(directory):
     return directory
 
 
-CALLERS = "rl-callers"
-PREFIX = "rl-"
-
-
 def _listed(path):
-    return set(files.read(path).split()) & set(CONTROLLERS)
+    return set(files.read(path).split())

@@ -5,33 +5,29 @@ from rootless.cgroup.bus import Refused
 _MANAGER = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1",
             "org.freedesktop.systemd1.Manager")  # fmt: skip
 _EXISTS = "org.freedesktop.systemd1.UnitExists"
+_ERRORS = "org.freedesktop.DBus.Error."
 _JOBS = ("type='signal',sender='org.freedesktop.systemd1',"
          "interface='org.freedesktop.systemd1.Manager',member='JobRemoved'")  # fmt: skip
 
 
-def request_scope(bus, name, pids, slice_name, description, collect=True):
+def request_scope(bus, name, pids, slice_name, description):
     """Ask for a transient scope around ``pids`` and don't wait; what ``await_scope`` needs.
 
     ``name`` ends in ``.scope``, ``slice_name`` in ``.slice`` or is None for the manager's own.
     """
     bus.listen(_JOBS)
-    serial = _start(bus, name, pids, slice_name, description, collect)
-    bus.flush()
-    return serial
-
-
-def _start(bus, name, pids, slice_name, description, collect):
     properties = [
         ("Description", ("s", description)),
         ("Delegate", ("b", True)),
         ("PIDs", ("au", list(pids))),
+        ("CollectMode", ("s", "inactive-or-failed")),
     ]
     if slice_name:
         properties.append(("Slice", ("s", slice_name)))
-    if collect:
-        properties.append(("CollectMode", ("s", "inactive-or-failed")))
-    return bus.send(*_MANAGER, "StartTransientUnit", "ssa(sv)a(sa(sv))",
-                    name, "fail", properties, [])  # fmt: skip
+    serial = bus.send(*_MANAGER, "StartTransientUnit", "ssa(sv)a(sa(sv))",
+                      name, "fail", properties, [])  # fmt: skip
+    bus.flush()
+    return serial
 
 
 def await_scope(bus, serial, name):
@@ -45,6 +41,17 @@ def await_scope(bus, serial, name):
 def is_taken(error):
     """Whether a Refused says that there is a unit of this name."""
     return error.name == _EXISTS
+
+
+def has_left(error):
+    """Whether a Refused says that systemd left the bus before it answered, as it does to start
+    itself anew (systemctl daemon-reexec): what it was asked may or may not have happened."""
+    return error.name == f"{_ERRORS}NoReply"
+
+
+def is_absent(error):
+    """Whether a Refused says that there is no systemd on this bus."""
+    return error.name in (f"{_ERRORS}ServiceUnknown", f"{_ERRORS}NameHasNoOwner")
 
 
 def attach(bus, name, below, pid):

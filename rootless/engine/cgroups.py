@@ -1,12 +1,15 @@
 """Limits of containers: what was asked, where it can be set, what the kernel has of it.
 
-The only part of the engine that knows rootless/cgroup.
+With engine/enforced.py, stats.py and checks/facts.py, which only read, the part of the engine
+that knows rootless/cgroup.
 """
 
 import os
 
 from rootless.cgroup import files, group, limits, place
 from rootless.engine import records
+from rootless.engine.spec import resources as asked
+from rootless.engine.spec.values import fail
 from rootless.errors import RlError
 
 MODES = ("enabled", "disabled", "no-conmon", "split")
@@ -37,6 +40,18 @@ class NoController(RlError):
     hint = "whoever made this session (a batch system, a CI runner) must delegate {1} to it"
 
 
+class NotHandedOut(RlError):
+    """{0} needs the controller {1}, which systemd hands to nobody"""
+
+    hint = "only a cgroup that somebody else has delegated can have it: man rl-run, --cgroups split"
+
+
+class Unlimited(RlError):
+    """{0}: container {1} runs without a cgroup, so nothing can be limited"""
+
+    hint = "rl stop {1}, change it, and start it again: rl info shows, under limits, if that helps"
+
+
 class BadMode(RlError):
     """--cgroups {0}: {1}"""
 
@@ -57,15 +72,19 @@ def plan(engine, options):
 
     ``options``: the dict of a Request.  ``resources`` is what OCI calls so, ``settings`` goes
     into the spec's own part: {"mode", "parent"}.  Raises CannotLimit, NotDelegated,
-    NoController, BadMode, BadParent, limits.BadLimit.
+    NoController, NotHandedOut, BadMode, BadParent, BadOption.
     """
     mode = options.get("cgroups") or "enabled"
     parent = options.get("cgroup_parent")
     if mode not in MODES:
         raise BadMode(mode, "there is no such mode")
-    resources = limits.parse(options, _device)
+    resources = asked.parse(options, _device)
     settings = limits.settings(resources)
     option = settings[0].option if settings else None
+    double = limits.twice(settings)
+    if double:
+        fail("--cgroup-conf", " ".join(options["cgroup_conf"]), f"{double} sets the same",
+             "leave one out")  # fmt: skip
     if mode == "disabled":
         if option or parent:
             raise BadMode(mode, f"{option or '--cgroup-parent'} needs a cgroup")
@@ -88,20 +107,50 @@ def check(found, resources, option=None):
         raise CannotLimit(option or settings[0].option, found.why)
     for setting in settings:
         if setting.controller not in found.controllers and not setting.implied:
-            error = NotDelegated if found.kind == "systemd" else NoController
+            error = NoController
+            if found.kind == "systemd":
+                known = setting.controller in place.CONTROLLERS
+                error = NotDelegated if known else NotHandedOut
             raise error(setting.option, setting.controller)
+        if setting.controller == "cpuset" and setting.option != "--cgroup-conf":
+            _check_set(setting, found)
+
+
+_ONLINE = {"cpuset.cpus": "cpu/online", "cpuset.mems": "node/online"}
+
+
+def _check_set(setting, found):
+    """Raise BadOption for processors or nodes that aren't there: the kernel takes their numbers,
+    and then gives the container all there are (cgroup-v2.rst, "cpuset.cpus.effective")."""
+    there = files.read(f"{found.directory}/{setting.file}.effective").strip() or files.read(
+        f"/sys/devices/system/{_ONLINE[setting.file]}").strip()  # fmt: skip
+    (text,) = setting.texts
+    if there and not asked.numbers(text) <= (asked.numbers(there) or set()):
+        fail(setting.option, text, f"there are only {there} here", f"for example {there}")
+
+
+_SLICE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:_.\\-")
 
 
 def _check_parent(parent, found):
     if found.kind == "systemd":
-        good = parent.endswith(".slice") and "/" not in parent and not parent.startswith("-")
-        if not good:
+        name, dot, kind = parent.rpartition(".")
+        good = dot and kind == "slice" and name and set(name) <= _SLICE and len(parent) < 250
+        if not good or "--" in name or name[0] == "-" or name[-1] == "-":
             raise BadParent(
                 parent,
                 "systemd keeps containers in slices",
                 hint="name a slice, for example --cgroup-parent work.slice",
             )
-    elif parent.startswith("/") or ".." in parent.split("/") or not parent.strip("/"):
+        return
+    parts = parent.strip("/").split("/")
+    known = {"monitor", "container", place.CALLERS}
+    if (
+        parent.startswith("/")
+        or not all(parent.isprintable() and len(part) < 256 for part in parts)
+        or any(part in ("", ".", "..") or part in known for part in parts)
+        or any(part.startswith((place.PREFIX, "cgroup.")) for part in parts)
+    ):
         raise BadParent(
             parent,
             "it is no path below the cgroup of this process",
@@ -110,21 +159,20 @@ def _check_parent(parent, found):
 
 
 def _device(option, path):
-    """(major, minor) of a block device of this machine."""
+    """(major, minor) of a disk of this machine.  Raises BadOption."""
     import stat
 
     try:
         found = os.stat(path)
     except OSError as error:
-        raise limits.BadLimit(option, path, error.strerror) from None
+        fail(option, path, error.strerror)
     if not stat.S_ISBLK(found.st_mode):
-        raise limits.BadLimit(
-            option,
-            path,
-            "not a block device",
-            hint="lsblk lists them; name the whole disk, not a partition",
-        )
-    return os.major(found.st_rdev), os.minor(found.st_rdev)
+        fail(option, path, "not a block device", "lsblk lists them")
+    numbers = os.major(found.st_rdev), os.minor(found.st_rdev)
+    if os.path.exists("/sys/dev/block/{}:{}/partition".format(*numbers)):
+        fail(option, path, "it is a partition, and the kernel limits whole disks",
+             "lsblk shows which disk it is on")  # fmt: skip
+    return numbers
 
 
 # --- a start -------------------------------------------------------------------------------
@@ -141,15 +189,9 @@ def prepare(engine, record, spec):
     required = bool(resources or chosen["parent"] or chosen["mode"] == "split")
     if found.kind == "none":
         return None
-    settings = limits.settings(resources, _has_bfq())
+    settings = limits.settings(resources, has_bfq())
     if "pids" not in resources and found.kind == "systemd" and "pids" in found.controllers:
-        settings.append(
-            limits.Setting(
-                "--pids-limit", "pids", "pids.max", str(limits.DEFAULT_PIDS), implied=True
-            )
-        )
-    if chosen["parent"] and found.kind == "delegated":
-        found = _below(found, chosen["parent"])
+        settings.append(limits.default_pids())
     note = f"{records.own_run_directory(engine, record['id'])}/{NAME}"
     return group.Group(
         found,
@@ -165,30 +207,21 @@ def prepare(engine, record, spec):
 
 def of_step(engine, resources, parent):
     """The group.Group of a RUN step whose build ``plan`` has given ``resources``; it goes with
-    the step (Group.remove).  Raises what ``check`` does, and NoCgroup for the parent.
+    the step (Group.remove).  Raises what ``check`` does.
     """
     found = where(engine)
     check(found, resources, "--cgroup-parent")
-    if parent and found.kind == "delegated":
-        found = _below(found, parent)
     return group.Group(
         found,
         f"{place.PREFIX}build-{os.urandom(8).hex()}",
-        limits.settings(resources, _has_bfq()),
+        limits.settings(resources, has_bfq()),
         required=True,
         parent=parent,
         description="rl build, one step",
     )
 
 
-def _below(found, parent):
-    """The Place of a cgroup of the user's own making below a delegated one."""
-    directory = f"{found.directory}/{parent.strip('/')}"
-    group.share(found, directory)
-    return place.Place("delegated", controllers=found.controllers, directory=directory)
-
-
-def _has_bfq():
+def has_bfq():
     """Whether the machine's disks are scheduled by BFQ, whose weights have a file of their own."""
     return any(
         "[bfq]" in files.read(f"/sys/block/{name}/queue/scheduler")
@@ -210,14 +243,15 @@ def of(engine, record):
     return path if path and os.path.isdir(path) else None
 
 
-def enter(engine, record, pid):
-    """Move a process of ``rl exec`` into the container's cgroup, before any of its code runs.
+def enter(engine, record, pid, first):
+    """Move a process of ``rl exec`` into the cgroup of the container whose pid 1 is ``first``,
+    before any of its code runs.
 
     Raises what group.enter does.
     """
     directory = of(engine, record)
     if directory:
-        group.enter(directory, pid, where(engine), engine.config.uid)
+        group.enter(directory, pid, where(engine), engine.config.uid, first)
 
 
 def freeze(engine, record, frozen):
@@ -235,89 +269,60 @@ def kill(engine, record):
     return bool(directory) and group.kill(directory)
 
 
+def forget(path):
+    """Remove what a container that has ended leaves of its cgroup; ``path`` is what was noted
+    of it.  systemd removes its scopes itself."""
+    directory = os.path.dirname(path)
+    if os.path.basename(directory).startswith(place.PREFIX) and not directory.endswith(".scope"):
+        group.remove(directory)
+
+
 def change(engine, record, spec, options):
-    """``rl update``: the new resources, set in the kernel if the container runs."""
+    """``rl update``: the new resources, set in the kernel if the container runs.
+
+    All of them, or none.  Raises what ``plan`` does, Unlimited, group.CannotLimit.
+    """
     before = spec["linux"].get("resources") or {}
-    resources = limits.parse(options, _device, before)
-    directory = of(engine, record)
+    resources = asked.parse(options, _device, before)
     chosen = spec["rl"].get("cgroups") or {"mode": "enabled"}
     if chosen["mode"] == "disabled":
         raise BadMode("disabled", "the container was made to have no cgroup, so no limits")
-    settings = limits.settings(resources, _has_bfq())
+    directory = of(engine, record)
+    found = _chosen(engine, chosen["mode"])
+    old, new = (limits.settings(one, has_bfq()) for one in (before, resources))
+    changes = limits.difference(old, new)
     if directory is None:
-        check(_chosen(engine, chosen["mode"]), resources)
+        if changes and records.state(engine, record)["pid"]:
+            raise Unlimited(changes[0].option, record["name"])
+        check(found, resources)
         return resources
-    enabled = set(files.read(f"{directory}/cgroup.controllers").split())
-    check(place.Place(where(engine).kind, controllers=enabled), resources)
-    old = {setting.file: setting.texts for setting in limits.settings(before, _has_bfq())}
-    changed = [one for one in settings if old.get(one.file) != one.texts]
-    gone = _released(old, {one.file for one in settings})
-    for setting in [*gone, *changed]:
-        try:
-            group.apply(directory, setting)
-        except group.CannotLimit:
-            if not setting.implied:
-                raise
+    needed = {one.controller for one in changes if not one.implied}
+    if found.kind == "delegated" and directory.startswith(f"{found.directory}/"):
+        if not needed <= _enabled(directory):
+            check(found, resources)
+            group.extend(found, directory, needed)
+    else:
+        found = place.Place(found.kind, found.why, _enabled(directory), found.directory)
+    check(found, resources)
+    _change(directory, changes, limits.difference(new, old))
     return resources
 
 
-def _released(old, kept):
-    """Settings that take back what is not asked for any more."""
-    free = {
-        "memory.max": "max",
-        "memory.swap.max": "max",
-        "memory.low": "0",
-        "cpu.max": "max",
-        "pids.max": "max",
-    }
-    return [
-        # A kernel without swap has no file for it: nobody asked for that one by itself.
-        limits.Setting("rl update", "", file, free[file], implied=file == "memory.swap.max")
-        for file in old
-        if file not in kept and file in free
-    ]
+def _enabled(directory):
+    return set(files.read(f"{directory}/cgroup.controllers").split())
 
 
-def report(engine, record, spec):
-    """What ``inspect`` shows of each limit: asked, what the kernel has, enforced or not."""
-    directory = of(engine, record)
-    found = []
-    for setting in limits.settings(spec["linux"].get("resources") or {}, _has_bfq()):
-        if setting.implied:
-            continue
-        kernel = files.read(f"{directory}/{setting.file}").strip() if directory else ""
-        found.append({
-            "Option": setting.option,
-            "File": setting.file,
-            "Asked": "\n".join(setting.texts),
-            "Kernel": kernel,
-            "Enforced": bool(kernel) and _agrees(setting, kernel),
-        })  # fmt: skip
-    return found
-
-
-def _agrees(setting, kernel):
-    """Whether the kernel's own words mean what was written; it rounds bytes to pages."""
-    lines = [set(line.split()) for line in kernel.splitlines()]
-    for text in setting.texts:
-        words = text.split()
-        if any(set(words) <= line for line in lines):
-            continue
-        if words[0] == "default" and {words[-1]} in lines:
-            continue
-        if setting.controller == "memory" and kernel.isdigit() and text.isdigit():
-            if 0 <= int(text) - int(kernel) < os.sysconf("SC_PAGE_SIZE"):
+def _change(directory, changes, back):
+    """Write Settings; if the kernel refuses one, what was there before."""
+    for setting in changes:
+        try:
+            group.apply(directory, setting)
+        except group.CannotLimit:
+            if setting.implied:
                 continue
-        if setting.controller == "cpuset" and _numbers(text) == _numbers(kernel):
-            continue
-        return False
-    return True
-
-
-def _numbers(text):
-    found = set()
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        if first.isdecimal():
-            found |= set(range(int(first), int(last or first) + 1))
-    return found
+            for one in back:
+                try:
+                    group.apply(directory, one)
+                except group.CannotLimit:
+                    pass
+            raise

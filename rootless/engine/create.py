@@ -115,7 +115,7 @@ def _check_words(options):
 
 def _limits(engine, options):
     """What engine.cgroups.plan makes of the limits that were given."""
-    if all(options.get(name) in (None, (), False) for name in LIMITS):
+    if all(value is None or value is False or value == () for value in map(options.get, LIMITS)):
         return {}, None
     from rootless.engine import cgroups
 

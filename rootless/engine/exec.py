@@ -78,7 +78,7 @@ def make_entry(engine, record, pid, request):
     if os.path.exists(f"{records.run_directory(engine, record['id'])}/cgroup"):
         from rootless.engine import cgroups
 
-        entry.prepare = lambda pid: cgroups.enter(engine, record, pid)
+        entry.prepare = lambda joining: cgroups.enter(engine, record, joining, pid)
     if not os.path.exists(f"/proc/{pid}"):
         raise NotRunning(record["name"])
     return entry

@@ -109,8 +109,7 @@ def _network(engine, fresh):
 
 def _limits(engine):
     """Who would enforce --memory and the like: systemd, a group given to us, or nobody."""
-    group = facts.cgroup(facts.Reader(), engine.config.uid)
-    session = facts.session(facts.Reader(), engine.config)
+    group = _group(engine)
     lost = {"legacy": "the controllers are in cgroup v1", "none": "no control groups are mounted",
             "hybrid": "the controllers are in cgroup v1"}.get(group["mode"])  # fmt: skip
     delegated = " ".join(group["delegated"])
@@ -148,6 +147,13 @@ def _runtime(engine):
 def _confinement():
     """What the default confinement rests on: libseccomp, tried with the smallest filter."""
     from rootless.runtime import profile
+def _group(engine):
+    return facts.cgroup(facts.Reader(), engine.config.uid, engine.config.environ)
+
+
+_MANAGERS = {"systemd scope": "systemd", "delegated group": "cgroupfs", "none": "none"}
+
+
 
     try:
         profile.compile({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": []})
@@ -180,13 +186,13 @@ def _host(engine, rungs):
     reader = facts.Reader()
     config = engine.config
     name = os.uname()
-    group = facts.cgroup(reader, config.uid)
+    group = _group(engine)
     limits, network = in_use(rungs["limits"]), in_use(rungs["network"])
     memory = _memory(reader)
     return {
         "arch": _MACHINES.get(name.machine, name.machine),
         "cgroupControllers": group["delegated"],
-        "cgroupManager": limits["rung"],
+        "cgroupManager": _MANAGERS[limits["rung"]],
         "cgroupVersion": "v2" if group["mode"] == "unified" else "v1",
         "container": facts.container(reader, config.environ) or "",
         "cpus": len(os.sched_getaffinity(0)),

@@ -98,7 +98,7 @@ def container(engine, record, size=False):
         "IsInfra": False,
         "IsService": False,
         "Config": _config(record, spec),
-        "HostConfig": _host_config(record, spec),
+        "HostConfig": _host_config(engine, record, spec, state),
         "Rl": {"IdRung": record["rung"], "OwnersFaked": record["rung"] == "single",
                "Seccomp": spec["rl"]["seccomp"], "Warnings": spec["rl"]["warnings"],
                "Limits": _limits(engine, record, spec)},
@@ -149,9 +149,9 @@ def _cgroup(engine, record):
 def _limits(engine, record, spec):
     if not spec["linux"].get("resources"):
         return []
-    from rootless.engine import cgroups
+    from rootless.engine import enforced
 
-    return cgroups.report(engine, record, spec)
+    return enforced.report(engine, record, spec)
 
 
 def _error(ended, status):
@@ -256,7 +256,7 @@ def _config(record, spec):
     return found
 
 
-def _host_config(record, spec):
+def _host_config(engine, record, spec, state):
     own, linux = spec["rl"], spec["linux"]
     given = record["options"]["given"]
     policy, _, most = (record.get("restart") or "").partition(":")
@@ -292,9 +292,10 @@ def _host_config(record, spec):
         "SecurityOpt": list(given.get("security_opt") or ()),
         "Tmpfs": {entry["destination"]: ",".join(entry["options"])
                   for entry in spec["mounts"] if entry["type"] == "tmpfs"},
-        **_resources(linux.get("resources") or {}),
+        **_resources(engine, record, spec, state),
         "UTSMode": "private" if "uts" in kinds else "host",
         "UsernsMode": given.get("userns") or "",
+        "StorageOpt": {"size": record["capped"]["asked"]} if record.get("capped") else None,
         "IDMappings": _mappings(linux),
         "ShmSize": _shm_size(spec),
         "Runtime": "rl",
@@ -319,31 +320,43 @@ def _bindings(record):
     return publish.by_port(record["ports"])
 
 
-def _resources(resources):
+def _resources(engine, record, spec, state):
     """Limits by podman's names; 0 where nothing was asked."""
     memory, cpu = resources.get("memory") or {}, resources.get("cpu") or {}
     block = resources.get("blockIO") or {}
     limit = memory.get("limit", 0)
     return {
         "Memory": limit,
+    resources = spec["linux"].get("resources") or {}
         "MemoryReservation": memory.get("reservation", 0),
         "MemorySwap": memory.get("swap", 2 * limit),
         "MemorySwappiness": -1,
+    pids = (resources.get("pids") or {}).get("limit", 0)
+    chosen = spec["rl"].get("cgroups") or {}
+    if not pids and state["pid"]:
+        from rootless.engine import enforced
+
+        pids = enforced.pids(engine, record)
         "CpuShares": cpu.get("shares", 0),
+        "Cgroups": chosen.get("mode") or "enabled",
+        "CgroupParent": chosen.get("parent") or "",
         "CpuPeriod": cpu.get("period", 0),
         "CpuQuota": cpu.get("quota", 0),
         "NanoCpus": round(cpu["quota"] * 1e9 / cpu["period"])
         if cpu.get("quota", 0) > 0 and cpu.get("period")
+        "OomKillDisable": False,
         else 0,
         "CpusetCpus": cpu.get("cpus", ""),
         "CpusetMems": cpu.get("mems", ""),
-        "PidsLimit": (resources.get("pids") or {}).get("limit", 0),
+        "CpuRealtimePeriod": 0,
+        "CpuRealtimeRuntime": 0,
+        "PidsLimit": pids,
         "BlkioWeight": block.get("weight", 0),
-        "BlkioWeightDevice": block.get("weightDevice"),
-        "BlkioDeviceReadBps": block.get("throttleReadBpsDevice"),
-        "BlkioDeviceWriteBps": block.get("throttleWriteBpsDevice"),
-        "BlkioDeviceReadIOps": block.get("throttleReadIOPSDevice"),
-        "BlkioDeviceWriteIOps": block.get("throttleWriteIOPSDevice"),
+        "BlkioWeightDevice": _disks(block.get("weightDevice"), "weight"),
+        "BlkioDeviceReadBps": _disks(block.get("throttleReadBpsDevice"), "rate"),
+        "BlkioDeviceWriteBps": _disks(block.get("throttleWriteBpsDevice"), "rate"),
+        "BlkioDeviceReadIOps": _disks(block.get("throttleReadIOPSDevice"), "rate"),
+        "BlkioDeviceWriteIOps": _disks(block.get("throttleWriteIOPSDevice"), "rate"),
         "CgroupConf": resources.get("unified"),
     }
 
@@ -351,6 +364,15 @@ def _resources(resources):
 def _mode(record):
     mode = record["network"]["parsed"]["mode"]
     return "bridge" if mode == "networks" else mode
+
+
+def _disks(rows, word):
+    if not rows:
+        return None
+    from rootless.engine import enforced
+
+    return [{"Path": enforced.disk(row["major"], row["minor"]), word.title(): row[word]}
+            for row in rows]
 
 
 def _mappings(linux):

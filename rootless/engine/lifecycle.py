@@ -299,8 +299,9 @@ def write_id(path, container_id):
 def change(engine, record, request):
     """``rl update``: a restart policy counts from the container's next end on."""
     policy = request.options.get("restart")
-    limits = {name: value for name in LIMITS
-              if (value := request.options.get(name)) not in (None, (), False)}
+    values = {name: request.options.get(name) for name in LIMITS}
+    limits = {name: value for name, value in values.items()
+              if not (value is None or value is False or value == ())}  # 0 is a value
     speed = request.options.get("network_rate")
     if policy is None and speed is None and not limits:
         raise RlError("nothing to change was given", hint="for example: rl update --restart always "

@@ -8,9 +8,8 @@ carry (proc(5): cutime, cstime; ``io`` adds up waited-for children as well).
 import os
 import time
 
+from rootless.cgroup import files
 from rootless.engine import filters, processes, records
-
-CGROUPS = "/sys/fs/cgroup"
 
 
 class Use:
@@ -70,6 +69,7 @@ def _use(engine, record, state, by_namespace):
         use.age = max(0.001, time.time() - filters.moment(state["started"]))
     if own:
         read_cgroup(use, own)
+        use.tasks = use.tasks or len(pids)  # nobody counts them without the controller pids
     else:
         _add_up(use, pids)
     _network(use, first)
@@ -78,8 +78,7 @@ def _use(engine, record, state, by_namespace):
 
 def _noted(engine, record):
     """The directory of the cgroup that rl made for the container, if it counts memory."""
-    path = _read(f"{records.run_directory(engine, record['id'])}/cgroup").decode(
-        "utf-8", "surrogateescape")
+    path = files.read(f"{records.run_directory(engine, record['id'])}/cgroup")
     return path if path and os.path.exists(f"{path}/memory.current") else None
 
 
@@ -148,49 +147,37 @@ def _network(use, first):
 # --- cgroup --------------------------------------------------------------------------------
 
 
-def cgroup_of(pid, pids, top=CGROUPS):
+def cgroup_of(pid, pids, top=files.TOP):
     """The directory of the cgroup v2 that has the container's processes and no others."""
-    for line in _read(f"/proc/{pid}/cgroup").decode("utf-8", "surrogateescape").splitlines():
-        if line.startswith("0::/") and len(line) > 4:
-            own = top + line[3:]
-            inside = {int(word) for word in _read(f"{own}/cgroup.procs").split()}
-            if inside and inside <= pids and os.path.exists(f"{own}/memory.current"):
-                return own
+    path = files.of_process(pid)
+    if path in (None, "/"):
+        return None
+    own = top + path
+    inside = {int(word) for word in files.read(f"{own}/cgroup.procs").split()}
+    if inside and inside <= pids and os.path.exists(f"{own}/memory.current"):
+        return own
     return None
 
 
 def read_cgroup(use, own):
-    """Fill in what the files of a cgroup v2 say (cgroups(7), kernel's cgroup-v2)."""
-    use.cpu = _keyed(f"{own}/cpu.stat").get("usage_usec", 0) / 1e6
-    use.memory = _number(f"{own}/memory.current") or 0
-    use.limit = _number(f"{own}/memory.max") or use.limit
-    use.tasks = _number(f"{own}/pids.current") or 0
-    use.read = use.written = 0
-    for line in _read(f"{own}/io.stat").decode().splitlines():
-        facts = dict(word.partition("=")[::2] for word in line.split()[1:])
-        use.read += int(facts.get("rbytes", 0))
-        use.written += int(facts.get("wbytes", 0))
+    """Fill in what the files of a cgroup v2 say (cgroups(7), kernel's cgroup-v2).
 
-
+    Memory without the part of the page cache that is given back first, as docker and podman
+    count it: else whoever reads a large file would seem to be at the limit.
+    """
+    use.cpu = files.keyed(f"{own}/cpu.stat").get("usage_usec", 0) / 1e6
+    cache = files.keyed(f"{own}/memory.stat").get("inactive_file", 0)
+    use.memory = max((files.number(f"{own}/memory.current") or 0) - cache, 0)
+    use.limit = min(files.number(f"{own}/memory.max") or use.limit, use.limit)
+    use.tasks = files.number(f"{own}/pids.current") or 0
+    if os.path.exists(f"{own}/io.stat"):
+        use.read = use.written = 0
+        for line in files.read(f"{own}/io.stat").splitlines():
+            facts = dict(word.partition("=")[::2] for word in line.split()[1:])
+            use.read += int(facts.get("rbytes", 0))
+            use.written += int(facts.get("wbytes", 0))
     use.pressure = {}
     for name in ("cpu", "io", "memory"):
-        share = _value_of(_read(f"{own}/{name}.pressure").decode(), "some avg10=")
-        if share is not None:
-            use.pressure[name] = share
-
-
-def _value_of(text, key):
-    """The number behind ``key``; None if it isn't there."""
-    if key not in text:
-        return None
-    return float(text.partition(key)[2].split(None, 1)[0])
-
-
-def _number(path):
-    text = _read(path).strip()
-    return int(text) if text.isdigit() else None
-
-
-def _keyed(path):
-    pairs = (line.split() for line in _read(path).decode().splitlines())
-    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2}
+        _, found, rest = files.read(f"{own}/{name}.pressure").partition("some avg10=")
+        if found:
+            use.pressure[name] = float(rest.split(None, 1)[0])

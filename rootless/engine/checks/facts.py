@@ -83,6 +83,7 @@ class Facts:
         self.runtime = {"path": "/run/user/1000/rl", "rung": "XDG_RUNTIME_DIR", "error": None,
                         "tries": [["XDG_RUNTIME_DIR", "/run/user/1000", None]]}
         self.cgroup = {"mode": "unified", "own": "/user.slice", "writable": True,
+                       "kind": "systemd", "why": "",
                        "controllers": ["cpu", "cpuset", "io", "memory", "pids"],
                        "delegated": ["cpu", "cpuset", "io", "memory", "pids"]}
         self.session = {"systemd": True, "bus": True, "linger": True}
@@ -204,7 +205,7 @@ def gather(engine, rungs, prefix=""):
         selinux=strip(reader.text("/sys/fs/selinux/enforce")) == "1",
         apparmor=strip(reader.text("/sys/module/apparmor/parameters/enabled")) == "Y",
         nameservers=_nameservers(reader),
-        cgroup=cgroup(reader, config.uid),
+        cgroup=cgroup(reader, config.uid, config.environ),
         session=session(reader, config),
         rungs=rungs,
     )
@@ -415,44 +416,44 @@ def _runtime(config):
     return {"path": path, "rung": rung, "error": None, "tries": [list(row) for row in tries]}
 
 
-def cgroup(reader, uid):
-    """Facts about control groups: mode, our own group, and what of it is ours to divide."""
-    found = {"mode": "none", "own": None, "writable": False, "controllers": [], "delegated": []}
-    top = "/sys/fs/cgroup"
-    controllers = reader.text(f"{top}/cgroup.controllers")
-    if controllers is not None:
-        found["mode"] = "unified"
-    elif reader.text(f"{top}/unified/cgroup.controllers") is not None:
-        found["mode"] = "hybrid"
-        return found
-    elif reader.stat(f"{top}/memory") or reader.stat(f"{top}/pids"):
-        found["mode"] = "legacy"
-        return found
-    else:
-        return found
-    found["controllers"] = controllers.split()
-    for _, line in reader.lines("/proc/self/cgroup") or ():
-        if line.startswith("0::"):
-            found["own"] = line[3:]
-    own = f"{top}{found['own'] or ''}".rstrip("/")
-    found["writable"] = os.access(f"{reader.prefix}{own}/cgroup.procs", os.W_OK) and os.access(
-        f"{reader.prefix}{own}", os.W_OK
-    )
-    manager = f"{top}/user.slice/user-{uid}.slice/user@{uid}.service/cgroup.controllers"
-    delegated = reader.text(f"{own}/cgroup.controllers") if found["writable"] else None
-    found["delegated"] = (delegated or reader.text(manager) or "").split()
-    return found
+def cgroup(reader, uid, environ):
+    """Facts about control groups: mode, our own group, and what of it is ours to divide.
+
+    ``kind`` and ``why`` of the rung in use, ``delegated`` what can be limited there.
+    """
+    from rootless.cgroup import files, place
+
+    top = reader.prefix + files.TOP
+    own = files.own_path(reader.text("/proc/self/cgroup") or "")
+    controllers = reader.text(f"{files.TOP}/cgroup.controllers")
+    mode = "unified" if controllers is not None else "none"
+    if mode == "none" and reader.text(f"{files.TOP}/unified/cgroup.controllers") is not None:
+        mode = "hybrid"
+    elif mode == "none" and (
+        reader.stat(f"{files.TOP}/memory") or reader.stat(f"{files.TOP}/pids")
+    ):
+        mode = "legacy"
+    found = place.find(environ, uid, top, own)
+    here = place.delegated(top, own) if mode == "unified" else found
+    return {
+        "mode": mode,
+        "own": own if mode == "unified" else None,
+        "writable": here.kind == "delegated",
+        "controllers": (controllers or "").split(),
+        "delegated": sorted(found.controllers),
+        "kind": found.kind,
+        "why": found.why,
+    }
 
 
 def session(reader, config):
     """Facts about the login: systemd as pid 1, a way to the user's manager, lingering."""
+    from rootless.cgroup import place
+
     user = _user(config.uid)
-    runtime = config.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{config.uid}"
-    address = config.environ.get("DBUS_SESSION_BUS_ADDRESS", "")
     return {
         "systemd": reader.stat("/run/systemd/system") is not None,
-        "bus": bool(address) or reader.stat(f"{runtime}/bus") is not None
-        or reader.stat(f"{runtime}/systemd/private") is not None,
+        "bus": place.socket(config.environ, config.uid) is not None,
         "linger": user is not None and reader.stat(f"/var/lib/systemd/linger/{user}") is not None,
     }
 

@@ -78,21 +78,19 @@ def _cgroups(facts):
         )
         return
     session = facts.session
-    if not group["writable"] and not (session["systemd"] and session["bus"]):
-        why = (
-            "no user manager of systemd answers here (D-Bus)"
-            if session["systemd"]
-            else "systemd doesn't run here and no group was given to you"
-        )
+    if group["kind"] == "none":
         yield Finding(
             "cgroup-not-delegated",
             "limits",
             "missing",
-            why + ", so no limit can be set",
-            [own + ", not writable"],
+            "no limit can be set: " + (
+                group["why"] or "no user manager of systemd answers, and no group was given to you"
+            ),
+            own,
             root=f"loginctl enable-linger {facts.user or facts.uid}"
             if session["systemd"]
-            else f"chown -R {facts.uid} the group that this shell runs in, below /sys/fs/cgroup",
+            else f"chown {facts.uid} the group that this shell runs in, below /sys/fs/cgroup, and "
+            "its cgroup.procs and cgroup.subtree_control",
             user="log in over ssh or at a console; --ulimit works without control groups",
         )
         return

@@ -179,14 +179,41 @@ def test_no_bus(workdir):
         bus.Bus(f"{workdir}/nothing", os.getuid())
 
 
-@pytest.mark.parametrize(("environ", "path"), [
-    ({"DBUS_SESSION_BUS_ADDRESS": "unix:path=/x/bus,guid=1"}, "/x/bus"),
-    ({"DBUS_SESSION_BUS_ADDRESS": "tcp:host=a;unix:path=/y%20z"}, "/y z"),
-    ({"DBUS_SESSION_BUS_ADDRESS": "unix:abstract=/tmp/dbus-1"}, "@/tmp/dbus-1"),
-    ({"DBUS_SESSION_BUS_ADDRESS": "unix:path=relative", "XDG_RUNTIME_DIR": "/r"}, "/r/bus"),
-    ({"XDG_RUNTIME_DIR": "/r"}, "/r/bus"),
-    ({"XDG_RUNTIME_DIR": "r"}, None),
-    ({}, "/run/user/1000/bus"),
+@pytest.mark.parametrize(("environ", "paths"), [
+    ({"DBUS_SESSION_BUS_ADDRESS": "unix:path=/x/bus,guid=1"}, ["/x/bus", "/run/user/1000/bus"]),
+    ({"DBUS_SESSION_BUS_ADDRESS": "tcp:host=a;unix:path=/y%20z;unix:abstract=/tmp/d",
+      "XDG_RUNTIME_DIR": "/r"}, ["/y z", "@/tmp/d", "/r/bus"]),
+    ({"DBUS_SESSION_BUS_ADDRESS": "unix:path=/%c3%a9%", "XDG_RUNTIME_DIR": "/r"},
+     ["/é%", "/r/bus"]),
+    ({"DBUS_SESSION_BUS_ADDRESS": "unix:path=/a%00b", "XDG_RUNTIME_DIR": "/r"}, ["/r/bus"]),
+    ({"DBUS_SESSION_BUS_ADDRESS": "unix:path=relative", "XDG_RUNTIME_DIR": "/r"}, ["/r/bus"]),
+    ({"DBUS_SESSION_BUS_ADDRESS": "unix:path=/r/bus", "XDG_RUNTIME_DIR": "/r"}, ["/r/bus"]),
+    ({"DBUS_SESSION_BUS_ADDRESS": "=;,:%;", "XDG_RUNTIME_DIR": "/r"}, ["/r/bus"]),
+    ({"XDG_RUNTIME_DIR": "/r"}, ["/r/bus"]),
+    ({"XDG_RUNTIME_DIR": "r"}, []),
+    ({}, ["/run/user/1000/bus"]),
 ])  # fmt: skip
-def test_where_the_bus_is(environ, path):
-    assert bus.address(environ, 1000) == path
+def test_where_the_bus_is(environ, paths):
+    assert bus.addresses(environ, 1000) == paths
+
+
+def test_transports_that_rl_does_not_speak():
+    said = "unixexec:path=/x;tcp:host=a,port=1;unix:path=/y;tcp:host=b"
+    assert bus.unusable({"DBUS_SESSION_BUS_ADDRESS": said}) == "unixexec, tcp"
+    assert bus.unusable({}) == ""
+
+
+def test_a_queue_that_is_full_is_waited_for(workdir):
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(f"{workdir}/bus")
+        listening.listen(0)
+        kept = []
+        with pytest.raises(bus.BusTrouble, match="takes no connection"):
+            for _ in range(8):
+                kept.append(bus.Bus(f"{workdir}/bus", 1, patience=0.2))
+        timer = threading.Timer(0.2, lambda: kept.append(listening.accept()[0]))
+        timer.start()
+        kept.append(bus.Bus(f"{workdir}/bus", 1, patience=30.0))
+        timer.join()
+        for one in kept:
+            one.close()

@@ -29,16 +29,56 @@ def text(path):
         return file.read()
 
 
-def test_the_ladder(tree, workdir):
-    assert place.find({}, 1000, top=f"{workdir}/nothing").kind == "none"
+SESSION = "/user.slice/user-1000.slice/session-1.scope"
+
+
+@pytest.fixture
+def session(tree, workdir):
+    """What the environment of a login says; its bus is there, and the user's systemd."""
+    open(f"{workdir}/bus", "w", encoding="ascii").close()
+    make(f"{tree}{os.path.dirname(SESSION)}/user@1000.service", "memory pids rdma")
+    return {"DBUS_SESSION_BUS_ADDRESS": f"unix:path={workdir}/gone;unix:path={workdir}/bus"}
+
+
+def test_the_ladder(tree, workdir, session):
+    assert place.find({}, 1000, f"{workdir}/nothing").kind == "none"
     found = place.delegated(tree, own="/job")
     assert found.kind == "delegated" and found.directory == f"{tree}/job"
     assert found.controllers == {"cpu", "memory", "pids"}
-    open(f"{workdir}/bus", "w", encoding="ascii").close()
-    manager = f"{tree}/user.slice/user-1000.slice/user@1000.service"
-    make(manager, "memory pids rdma")
-    found = place.find({"DBUS_SESSION_BUS_ADDRESS": f"unix:path={workdir}/bus"}, 1000, top=tree)
-    assert found.kind == "systemd" and found.controllers == {"memory", "pids"}
+    found = place.find(session, 1000, tree, SESSION)
+    assert found.kind == "systemd" and found.bus == f"{workdir}/bus"
+    assert found.controllers == {"memory", "pids", "rdma"}
+    assert found.directory.endswith("/user@1000.service")
+    away = {"DBUS_SESSION_BUS_ADDRESS": "tcp:host=x;unix:abstract=/no/such",
+            "XDG_RUNTIME_DIR": workdir + "/none"}  # fmt: skip
+    found = place.find(away, 1000, tree, SESSION)
+    assert found.kind == "none" and "speaks tcp" in found.why and "/none/bus" in found.why
+
+
+def test_who_was_given_a_group_stays_in_it(tree, session):
+    """A scope of systemd would take containers out of the limits of their job."""
+    assert place.find(session, 1000, tree, "/job").kind == "delegated"
+    own = f"{os.path.dirname(SESSION)}/user@1000.service/app.slice/a.service"
+    make(tree + own, "memory")
+    assert place.find(session, 1000, tree, own).kind == "systemd"
+    assert place.find({"XDG_RUNTIME_DIR": "/n"}, 1000, tree, own).directory == tree + own
+
+
+def test_a_job_of_slurm(tree, session):
+    own = "/system.slice/node1_slurmstepd.scope/job_7/step_0/user/task_0"
+    found = place.find(session, 1000, tree, own)
+    assert found.kind == "none" and "Slurm" in found.why
+    make(tree + own, "memory")
+    found = place.find(session, 1000, tree, own)
+    assert found.kind == "delegated" and found.directory == tree + own
+
+
+@pytest.mark.parametrize("kind", ["threaded", "domain threaded", "domain invalid"])
+def test_groups_for_threads_are_of_no_use(tree, kind):
+    with open(f"{tree}/job/cgroup.type", "w", encoding="ascii") as file:
+        file.write(f"{kind}\n")
+    found = place.delegated(tree, own="/job")
+    assert found.kind == "none" and kind in found.why
 
 
 def test_callers_and_monitors_know_where_they_belong(tree):
@@ -67,7 +107,7 @@ def test_nothing_left_of_the_dead(tree):
 
 
 def test_settings_are_written(tree):
-    setting = limits.Setting("--pids-limit", "pids", "pids.max", "5")
+    setting = limits.Setting("--pids-limit", "pids.max", "5")
     with pytest.raises(group.CannotLimit, match="no such file"):
         group.apply(f"{tree}/job", setting)
     open(f"{tree}/job/pids.max", "w", encoding="ascii").close()

@@ -12,6 +12,7 @@ GOOD = {
     "ids": [{"rung": "range", "ok": True, "reason": ""}],
     "layer": [{"rung": "overlay", "ok": True, "reason": ""}],
     "network": [{"rung": "pasta", "ok": True, "reason": ""}],
+    "user networks": [{"rung": "bridges", "ok": True, "reason": "a holder and one pasta"}],
 }
 
 
@@ -149,6 +150,8 @@ CASES = [
     ({**OFF_PASTA, "programs": programs(pasta=None, slirp4netns=None)},
      "no-pasta", "missing", "not installed", "--network host"),
     (OFF_PASTA, "pasta-refused", "missing", "it crashed", "upgrade passt"),
+    ({"rungs": rungs(**{"user networks": "no bridge can be made: Operation not supported"})},
+     "no-bridges", "missing", "Operation not supported", "modprobe -a bridge"),
     ({"rungs": OLD_PASTA}, "pasta-old", "warn", "hides refused", "upgrade passt"),
     ({**OFF_PASTA, "devices": devices(tun=errno.ENOENT)},
      "tun-absent", "missing", "no /dev/net/tun", "modprobe tun"),
@@ -171,10 +174,10 @@ CASES = [
     ({"cgroup": group(mode="legacy")}, "cgroup-v1", "missing", "legacy", "unified_cgroup"),
     ({"cgroup": group(mode="hybrid")}, "cgroup-v1", "missing", "hybrid", "unified_cgroup"),
     ({"cgroup": group(mode="none", own=None)}, "cgroup-absent", "missing", "mounted", "mount -t"),
-    ({"cgroup": group(writable=False), "session": OUT},
-     "cgroup-not-delegated", "missing", "D-Bus", "enable-linger alice"),
-    ({"cgroup": group(writable=False), "session": NO_SYSTEMD},
-     "cgroup-not-delegated", "missing", "systemd doesn't run", "chown -R 1000"),
+    ({"cgroup": group(kind="none"), "session": OUT},
+     "cgroup-not-delegated", "missing", "no user manager", "enable-linger alice"),
+    ({"cgroup": group(kind="none", why="no bus at /x"), "session": NO_SYSTEMD},
+     "cgroup-not-delegated", "missing", "no bus at /x", "chown 1000"),
     ({"cgroup": group(delegated=["memory", "pids"])},
      "cgroup-controllers", "missing", "cpu, io, cpuset", "Delegate=cpu"),
     ({"session": {"systemd": True, "bus": True, "linger": False}},

@@ -37,11 +37,11 @@ def test_lines_have_numbers_without_comments(tmp_path):
 
 
 def test_cgroup_modes(tmp_path):
-    assert f.cgroup(f.Reader(str(tmp_path / "a")), 1000)["mode"] == "none"
+    assert f.cgroup(f.Reader(str(tmp_path / "a")), 1000, {})["mode"] == "none"
     (tmp_path / "b/sys/fs/cgroup/memory").mkdir(parents=True)
-    assert f.cgroup(f.Reader(str(tmp_path / "b")), 1000)["mode"] == "legacy"
+    assert f.cgroup(f.Reader(str(tmp_path / "b")), 1000, {})["mode"] == "legacy"
     hybrid = tree(tmp_path / "c", **{"/sys/fs/cgroup/unified/cgroup.controllers": ""})
-    assert f.cgroup(hybrid, 1000)["mode"] == "hybrid"
+    assert f.cgroup(hybrid, 1000, {})["mode"] == "hybrid"
 
 
 def test_a_delegated_group(tmp_path):
@@ -52,11 +52,13 @@ def test_a_delegated_group(tmp_path):
             f"{top}/cgroup.controllers": "cpuset cpu io memory pids\n",
             f"{top}/job/cgroup.controllers": "memory pids\n",
             f"{top}/job/cgroup.procs": "",
+            f"{top}/job/cgroup.subtree_control": "",
             "/proc/self/cgroup": "0::/job\n",
         },
     )
-    found = f.cgroup(reader, 1000)
-    assert (found["mode"], found["own"], found["writable"]) == ("unified", "/job", True)
+    found = f.cgroup(reader, 1000, {})
+    assert (found["kind"], found["mode"], found["own"], found["writable"]) == (
+        "delegated", "unified", "/job", True)  # fmt: skip
     assert found["delegated"] == ["memory", "pids"]
 
 
@@ -70,8 +72,10 @@ def test_a_group_that_is_not_ours(tmp_path):
             "/proc/self/cgroup": "0::/somebody/elses\n",
         },
     )
-    found = f.cgroup(reader, 1000)
-    assert not found["writable"]
+    assert f.cgroup(reader, 1000, {"XDG_RUNTIME_DIR": f"{tmp_path}/no"})["kind"] == "none"
+    (tmp_path / "bus").touch()
+    found = f.cgroup(reader, 1000, {"XDG_RUNTIME_DIR": str(tmp_path)})
+    assert not found["writable"] and found["kind"] == "systemd"
     assert found["delegated"] == ["memory", "pids"]
 
 

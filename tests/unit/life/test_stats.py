@@ -2,6 +2,7 @@
 
 import pytest
 
+from rootless.cgroup import files
 from rootless.engine import stats
 
 FILES = {
@@ -28,6 +29,19 @@ def test_what_the_files_say(group):
     assert (use.read, use.written) == (15, 26)
 
 
+def test_cache_that_can_be_dropped_is_not_use(group):
+    (group / "memory.stat").write_text("anon 1\ninactive_file 1096\n")
+    use = stats.Use({})
+    stats.read_cgroup(use, str(group))
+    assert use.memory == 3000
+    (group / "io.stat").unlink()
+    (group / "memory.max").write_text(f"{1 << 60}\n")
+    use = stats.Use({})
+    stats.read_cgroup(use, str(group))
+    assert use.read is None, "without the controller nobody knows"
+    assert use.limit == stats.machine_memory(), "a limit above it is none"
+
+
 def test_no_limit_is_the_machines_memory(group):
     (group / "memory.max").write_text("max\n")
     use = stats.Use({})
@@ -36,9 +50,9 @@ def test_no_limit_is_the_machines_memory(group):
 
 
 def test_only_a_cgroup_of_its_own_counts(group, monkeypatch):
-    real = stats._read
-    texts = {"/proc/11/cgroup": b"1:name=systemd:/x\n0::/own\n"}
-    monkeypatch.setattr(stats, "_read", lambda path: texts.get(path) or real(path))
+    real = files.read
+    texts = {"/proc/11/cgroup": "1:name=systemd:/x\n0::/own\n"}
+    monkeypatch.setattr(files, "read", lambda path: texts.get(path) or real(path))
     (group / "own").mkdir()
     for name, text in FILES.items():
         (group / "own" / name).write_text(text)
