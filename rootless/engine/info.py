@@ -112,18 +112,24 @@ def _limits(engine):
     group = _group(engine)
     lost = {"legacy": "the controllers are in cgroup v1", "none": "no control groups are mounted",
             "hybrid": "the controllers are in cgroup v1"}.get(group["mode"])  # fmt: skip
-    delegated = " ".join(group["delegated"])
-    if lost:
-        rows = [_row("systemd scope", False, lost), _row("delegated group", False, lost)]
-    else:
-        manager = session["systemd"] and session["bus"]
-        why = "no user manager answers (D-Bus)" if session["systemd"] else "systemd isn't running"
-        own = group["writable"]
-        rows = [
-            _row("systemd scope", manager, f"for {delegated}" if manager else why),
-            _row("delegated group", own, f"for {delegated}" if own else "none is ours here"),
-        ]
+    given = f"for {' '.join(group['delegated']) or 'nothing'}"
+    kind, own = group["kind"], group["writable"]
+    why = group["why"] or "the group of this process comes first"
+    rows = [
+        _row("systemd scope", kind == "systemd", given if kind == "systemd" else lost or why),
+        _row("delegated group", own, (given if kind == "delegated" else "for --cgroups split")
+             if own else lost or "none is ours here"),
+    ]
+    if kind == "delegated":
+        rows.reverse()
     return [*rows, _row("none", True, "a limit that is asked for is an error")]
+
+
+def _group(engine):
+    return facts.cgroup(facts.Reader(), engine.config.uid, engine.config.environ)
+
+
+_MANAGERS = {"systemd scope": "systemd", "delegated group": "cgroupfs", "none": "none"}
 
 
 def _runtime(engine):
@@ -147,13 +153,6 @@ def _runtime(engine):
 def _confinement():
     """What the default confinement rests on: libseccomp, tried with the smallest filter."""
     from rootless.runtime import profile
-def _group(engine):
-    return facts.cgroup(facts.Reader(), engine.config.uid, engine.config.environ)
-
-
-_MANAGERS = {"systemd scope": "systemd", "delegated group": "cgroupfs", "none": "none"}
-
-
 
     try:
         profile.compile({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": []})

@@ -295,7 +295,6 @@ def _host_config(engine, record, spec, state):
         **_resources(engine, record, spec, state),
         "UTSMode": "private" if "uts" in kinds else "host",
         "UsernsMode": given.get("userns") or "",
-        "StorageOpt": {"size": record["capped"]["asked"]} if record.get("capped") else None,
         "IDMappings": _mappings(linux),
         "ShmSize": _shm_size(spec),
         "Runtime": "rl",
@@ -322,34 +321,34 @@ def _bindings(record):
 
 def _resources(engine, record, spec, state):
     """Limits by podman's names; 0 where nothing was asked."""
+    resources = spec["linux"].get("resources") or {}
     memory, cpu = resources.get("memory") or {}, resources.get("cpu") or {}
     block = resources.get("blockIO") or {}
     limit = memory.get("limit", 0)
-    return {
-        "Memory": limit,
-    resources = spec["linux"].get("resources") or {}
-        "MemoryReservation": memory.get("reservation", 0),
-        "MemorySwap": memory.get("swap", 2 * limit),
-        "MemorySwappiness": -1,
     pids = (resources.get("pids") or {}).get("limit", 0)
     chosen = spec["rl"].get("cgroups") or {}
     if not pids and state["pid"]:
         from rootless.engine import enforced
 
         pids = enforced.pids(engine, record)
-        "CpuShares": cpu.get("shares", 0),
+    return {
         "Cgroups": chosen.get("mode") or "enabled",
         "CgroupParent": chosen.get("parent") or "",
+        "Memory": limit,
+        "MemoryReservation": memory.get("reservation", 0),
+        "MemorySwap": memory.get("swap", 2 * limit),
+        "MemorySwappiness": -1,
+        "OomKillDisable": False,
+        "CpuShares": cpu.get("shares", 0),
         "CpuPeriod": cpu.get("period", 0),
         "CpuQuota": cpu.get("quota", 0),
+        "CpuRealtimePeriod": 0,
+        "CpuRealtimeRuntime": 0,
         "NanoCpus": round(cpu["quota"] * 1e9 / cpu["period"])
         if cpu.get("quota", 0) > 0 and cpu.get("period")
-        "OomKillDisable": False,
         else 0,
         "CpusetCpus": cpu.get("cpus", ""),
         "CpusetMems": cpu.get("mems", ""),
-        "CpuRealtimePeriod": 0,
-        "CpuRealtimeRuntime": 0,
         "PidsLimit": pids,
         "BlkioWeight": block.get("weight", 0),
         "BlkioWeightDevice": _disks(block.get("weightDevice"), "weight"),
@@ -361,11 +360,6 @@ def _resources(engine, record, spec, state):
     }
 
 
-def _mode(record):
-    mode = record["network"]["parsed"]["mode"]
-    return "bridge" if mode == "networks" else mode
-
-
 def _disks(rows, word):
     if not rows:
         return None
@@ -373,6 +367,11 @@ def _disks(rows, word):
 
     return [{"Path": enforced.disk(row["major"], row["minor"]), word.title(): row[word]}
             for row in rows]
+
+
+def _mode(record):
+    mode = record["network"]["parsed"]["mode"]
+    return "bridge" if mode == "networks" else mode
 
 
 def _mappings(linux):
