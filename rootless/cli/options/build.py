@@ -72,8 +72,8 @@ _image = (
 _steps = (
     many("--secret", "id=ID[,src=FILE|,env=NAME]", "A secret that RUN --mount=type=secret may see",
          group=_STEPS),
-    many("--ssh", "default|ID[=SOCKET]", "An SSH agent that RUN --mount=type=ssh may use; keys"
-         " are given to one with ssh-add(1)", group=_STEPS),
+    many("--ssh", "default|ID[=SOCKET|KEY,...]", "An SSH agent, or keys in files, that"
+         " RUN --mount=type=ssh may use", group=_STEPS),
     many("-v --volume", "SOURCE:DIR[:OPTIONS]", "Mount a directory of this machine in every step",
          group=_STEPS, complete="file"),
     many("--device", "PATH[:DIR[:RWM]]", "Add a device of this machine", group=_STEPS,

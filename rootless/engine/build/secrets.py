@@ -19,17 +19,23 @@ class BadSecret(RlError):
 class BadSsh(RlError):
     """--ssh {text}: {why}"""
 
-    hint = "--ssh default passes on the agent at $SSH_AUTH_SOCK, --ssh NAME=SOCKET another one"
+    hint = (
+        "--ssh default passes on the agent at $SSH_AUTH_SOCK, --ssh NAME=SOCKET another one,"
+        " --ssh NAME=FILE the key in a file"
+    )
 
 
 class Secrets:
     """What the options name, read when a step asks for it; nothing of it is kept.
 
-    ``options``: engine.build.options.Options; ``environ``: the caller's environment.
+    ``options``: engine.build.options.Options; ``environ``: the caller's environment;
+    ``program``: function name of a program → absolute path or None.
     """
 
-    def __init__(self, options, environ):
+    def __init__(self, options, environ, program=None):
         self.environ = environ
+        self.program = program
+        self._keepers = {}  # id → step_keys.KeyAgent
         self._secrets = dict(self._read_secret(text) for text in options.secret)
         self._read = {}
         self._agents = dict(self._read_ssh(text) for text in options.ssh)
@@ -64,7 +70,7 @@ class Secrets:
         return self.environ[name].encode("utf-8", "surrogateescape")
 
     def _read_ssh(self, text):
-        """(id, path of a socket) of one --ssh."""
+        """(id, path of a socket, or (text, paths) of keys) of one --ssh."""
         name, equals, path = text.partition("=")
         if not name:
             raise BadSsh(text=text, why="it has no name")
@@ -72,15 +78,18 @@ class Secrets:
             path = self.environ.get("SSH_AUTH_SOCK", "")
             if not path:
                 raise BadSsh(text=text, why="there is no agent: SSH_AUTH_SOCK isn't set")
-        try:
-            mode = os.stat(path.split(",")[0]).st_mode & 0o170000
-        except OSError as error:
-            raise BadSsh(text=text, why=error.strerror) from None
-        if mode != 0o140000:
-            hint = "ssh-add KEY gives it to your agent, --ssh default passes that on"
-            why = "keys can't be passed on, only the socket of an agent"
-            raise BadSsh(text=text, why=why, hint=hint)
-        return name, os.path.abspath(path)
+        paths = [os.path.abspath(os.path.expanduser(one)) for one in path.split(",") if one]
+        kinds = set()
+        for one in paths:
+            try:
+                kinds.add(os.stat(one).st_mode & 0o170000)
+            except OSError as error:
+                raise BadSsh(text=text, why=f"{one}: {error.strerror}") from None
+        if kinds == {0o140000} and len(paths) == 1:
+            return name, paths[0]
+        if kinds != {0o100000}:
+            raise BadSsh(text=text, why="expected the socket of an agent, or files with keys")
+        return name, (text, paths)
 
     # --- for a step ---
 
@@ -114,7 +123,22 @@ class Secrets:
                 raise error_at(node, f"there is no SSH agent {name}", f"rl build --ssh {wanted}")
             return None
         target = mount.target or f"/run/buildkit/ssh_agent.{number}"
-        return steps.Agent(self._agents[name], target, mount.mode, mount.uid, mount.gid)
+        return steps.Agent(self._socket(name), target, mount.mode, mount.uid, mount.gid)
+
+    def _socket(self, name):
+        found = self._agents[name]
+        if isinstance(found, str):
+            return found
+        if name not in self._keepers:
+            from rootless.engine.build.step_keys import KeyAgent
+
+            self._keepers[name] = KeyAgent(self.program, self.environ, *found)
+        return self._keepers[name].socket
+
+    def close(self):
+        """End the agents that were started."""
+        while self._keepers:
+            self._keepers.popitem()[1].close()
 
 
 def _file(text, path):

@@ -41,7 +41,7 @@ class Work:
         self.arguments = arguments
         self.states = {}
         self.limits = None
-        self.secrets = Secrets(options, engine.config.environ)
+        self.secrets = Secrets(options, engine.config.environ, engine.program)
         self._fetched = None
 
     def task(self, build, number, instruction):
@@ -158,7 +158,8 @@ class Work:
         return self._fetched.source(word, checksum, instruction.keep_git_dir)
 
     def close(self):
-        """Remove what was fetched."""
+        """Remove what was fetched, end what was started."""
+        self.secrets.close()
         if self._fetched is not None:
             self._fetched.close()
             self._fetched = None

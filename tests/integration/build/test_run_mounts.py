@@ -1,7 +1,9 @@
 """RUN --mount: what each kind shows, to whom, and for how long."""
 
 import os
+import shutil
 import socket
+import subprocess
 import threading
 
 import pytest
@@ -187,3 +189,22 @@ def test_ssh_hands_connections_to_the_agent(build, workdir):
 def test_targets_that_are_no_place(build):
     _, said = build("RUN --mount=type=tmpfs,target=/ true", code=125)
     assert "root of the image" in said
+
+
+@pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="OpenSSH is not installed")
+def test_ssh_with_a_key_in_a_file(build, workdir):
+    key, other = f"{workdir}/key", f"{workdir}/other"
+    for path in (key, other):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"mark of {path}",
+                        "-f", path], check=True)  # fmt: skip
+    # Bash is not there, and not every busybox speaks to sockets: this machine's python does.
+    talk = ("import os, socket; s = socket.socket(socket.AF_UNIX);"
+            " s.connect(os.environ['SSH_AUTH_SOCK']); s.sendall(bytes([0, 0, 0, 1, 11]));"
+            " print(s.recv(65536))")  # fmt: skip
+    libraries = [f"--volume={path}:{path}:ro" for path in ("/usr", "/lib", "/lib64")
+                 if os.path.exists(path)]  # fmt: skip
+    _, said = build(f'RUN --mount=type=ssh ["/usr/bin/python3", "-IS", "-c", "{talk}"]',
+                    options=("--ssh", f"default={key}", *libraries))  # fmt: skip
+    assert f"mark of {key}" in said and "other" not in said.replace(talk, "")
+    _, said = build("RUN --mount=type=ssh true", options=("--ssh", f"default={key}.pub"), code=125)
+    assert "--ssh default=" in said and "hint: " in said
