@@ -21,6 +21,15 @@ def find_rungs(engine):
     return probe.ladder(engine.ids, programs(engine), directory)
 
 
+def find_user_networks(engine):
+    """Try to make a network with a name: the rows of network.bridge.probe.ladder."""
+    from rootless.network.bridge import probe, rules
+    from rootless.network.plan import INTERFACE
+
+    # Not from the store, which may not exist yet: looking shall not make one.
+    return probe.ladder(rules.base(INTERFACE), next(iter(rungs(engine)), None))
+
+
 def programs(engine):
     """The absolute paths of the programs that networks are made with; None where missing."""
     from rootless.network.plan import PROGRAMS

@@ -8,7 +8,8 @@ from rootless.engine import probes
 from rootless.engine.checks import facts
 from rootless.errors import RlError
 
-LADDERS = ("ids", "layer", "limits", "network", "runtime directory", "confinement")
+LADDERS = ("ids", "layer", "limits", "network", "user networks",
+           "runtime directory", "confinement")
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
 
@@ -26,6 +27,7 @@ def ladders(engine, fresh=False):
         "layer": _layer(engine, fresh),
         "limits": _limits(engine),
         "network": _network(engine, fresh),
+        "user networks": _user_networks(engine, fresh),
         "runtime directory": _runtime(engine),
         "confinement": _confinement(),
     }
@@ -105,6 +107,15 @@ def _network(engine, fresh):
         return _probed(engine, "network", connect.find_rungs, fresh)
     except (RlError, OSError) as error:
         return [_row("pasta", False, str(error)), _row("none", True, "needs no helper")]
+
+
+def _user_networks(engine, fresh):
+    from rootless.engine import connect
+
+    try:
+        return _probed(engine, "user networks", connect.find_user_networks, fresh)
+    except (RlError, OSError) as error:
+        return [_row("bridges", False, str(error)), _row("none", True, "needs no bridge")]
 
 
 def _limits(engine):

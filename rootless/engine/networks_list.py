@@ -205,6 +205,7 @@ def _remove(engine, definition):
             raise NetworkInUse(name, used[0]["name"])
         _take_down(engine, definition)
         networks.delete(engine, name)
+        networks_rules.sweep(engine)
         networks_leases.forget_network(engine, name)
     events.network(engine, "remove", name)
 

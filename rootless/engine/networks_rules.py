@@ -10,6 +10,7 @@ from rootless.engine import networks
 from rootless.kernel import files
 
 _FORM = 1  # to be changed with what network/bridge/rules.py makes
+_PREFIX = f"{__version__}-{_FORM}-"
 _LIMIT = 1 << 20
 
 
@@ -50,9 +51,30 @@ def prepare(engine, definition):
     leave(engine, definition)
 
 
+def sweep(engine):
+    """Remove what networks that are no more have needed, and what other versions of rl made.
+
+    Called with networks.Locked held.
+    """
+    path = f"{networks.directory(engine)}/.rules"
+    used = {definition["network_interface"] for definition in networks.everything(engine)}
+    try:
+        names = os.listdir(path)
+    except FileNotFoundError:
+        return
+    for name in names:
+        what, _, interface = name.removeprefix(_PREFIX).rpartition("-")[0].partition("-")
+        current = name.startswith(_PREFIX) and (what not in ("join", "leave") or interface in used)
+        if not current and not name.startswith("."):
+            try:
+                os.unlink(f"{path}/{name}")
+            except FileNotFoundError:
+                pass
+
+
 def _kept(engine, name, make):
     path = f"{networks.directory(engine)}/.rules"
-    name = f"{__version__}-{_FORM}-{name}"
+    name = f"{_PREFIX}{name}"
     try:
         with open(f"{path}/{name}", "rb", 0) as file:
             found = file.read(_LIMIT)

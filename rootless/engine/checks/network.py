@@ -24,6 +24,7 @@ def check(facts):
     elif facts.best("network") not in ("bridge", "pasta"):
         found += _programs(facts)
         found += _tun(facts)
+    found += _bridges(facts)
     if facts.sysctl("user/max_net_namespaces") == 0:
         found.append(
             Finding(
@@ -85,6 +86,21 @@ def _programs(facts):
             [f"trying it: {why}"],
             root="apt-get install --only-upgrade passt",
             user="a newer static pasta anywhere on PATH does as well",
+        )
+
+
+def _bridges(facts):
+    why = facts.reason("user networks", "bridges")
+    if why:
+        yield Finding(
+            "no-bridges",
+            "user networks",
+            "missing",
+            "containers can't be on networks with names, and so not find each other",
+            f"trying one: {why}",
+            root="modprobe -a bridge veth nf_tables nft_chain_nat nft_masq nft_ct",
+            user="containers reach each other through ports that they publish, or share one "
+            "network: --network container:NAME",
         )
 
 

@@ -8,7 +8,8 @@ import pytest
 
 pytestmark = pytest.mark.integration
 
-LADDERS = ["ids", "layer", "limits", "network", "runtime directory", "confinement"]
+LADDERS = ["ids", "layer", "limits", "network", "user networks",
+           "runtime directory", "confinement"]
 
 
 def findings(rl, **how):
@@ -220,3 +221,9 @@ def test_nothing_in_a_cache_makes_info_fail(rl):
 def test_no_home(rl):
     """rl says what it needs, and doctor still runs."""
     rl.ok("info", env={"HOME": None})
+
+
+def test_user_networks_are_tried(rl):
+    found = rungs(rl, "user networks")
+    assert found["bridges"]["ok"] and "serve all" in found["bridges"]["reason"]
+    assert not os.path.exists(f"{rl.root}/networks")

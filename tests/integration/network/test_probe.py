@@ -8,6 +8,8 @@ from integration.network import world
 from rootless.kernel import userns
 from rootless.model import network
 from rootless.network import probe, setup
+from rootless.network.bridge import probe as bridge_probe
+from rootless.network.bridge import rules
 
 pytestmark = pytest.mark.integration
 NOTHING = network.parse_dns((), (), ())
@@ -76,3 +78,17 @@ def test_prepare_none_and_host():
     assert none["plan"] is None and "host.containers.internal" not in none["hosts"]
     assert host["plan"] is None and "127.0.0.1\thost.containers.internal" in host["hosts"]
     assert world.run(_prepare, ("container:x",))["hosts"] is None
+
+
+def test_user_networks_are_tried_by_making_one():
+    rows = bridge_probe.ladder(rules.base("eth0"), "pasta")
+    assert [(row["rung"], row["ok"]) for row in rows] == [("bridges", True), ("none", True)]
+    assert "one pasta" in rows[0]["reason"]
+    assert "only each other" in bridge_probe.ladder(rules.base("eth0"), None)[0]["reason"]
+
+
+def test_a_kernel_that_refuses_the_rules_is_quoted():
+    refused = rules.join("rl0", ["a-set-that-is-not-there"])
+    rows = bridge_probe.ladder(refused, "pasta")
+    assert not rows[0]["ok"] and rows[1]["ok"]
+    assert "nf_tables" in rows[0]["reason"] and "No such file" in rows[0]["reason"]

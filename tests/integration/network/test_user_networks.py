@@ -311,6 +311,17 @@ def test_networks_that_are_in_use_stay(rl, busybox):
 # --- the holder ---------------------------------------------------------------------------------
 
 
+def test_a_removed_network_leaves_no_rules(rl, busybox):
+    rl.ok("network", "create", "stays")
+    before = sorted(os.listdir(f"{rl.root}/networks/.rules"))
+    for options in ((), ("--internal",), ("--opt", "isolate=true", "--interface-name", "join-x")):
+        rl.ok("network", "create", *options, "goes")
+        start(rl, busybox, "web", "--network", "goes")
+        assert sorted(os.listdir(f"{rl.root}/networks/.rules")) != before
+        rl.ok("network", "rm", "--force", "--time", "0", "goes")
+        assert sorted(os.listdir(f"{rl.root}/networks/.rules")) == before
+
+
 def test_one_holder_and_one_forwarder_for_all(rl, busybox):
     rl.ok("network", "create", "shop")
     for number in range(5):
