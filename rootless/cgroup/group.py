@@ -23,6 +23,12 @@ class NoCgroup(RlError):
     hint = "rl doctor shows, under limits, what is missing; --cgroups disabled goes without one"
 
 
+class CannotEnter(RlError):
+    """a program cannot be moved into the container's cgroup {0}: {1}"""
+
+    hint = "type it where the container was started: in that session, job or unit"
+
+
 class CannotLimit(RlError):
     """{0}: the kernel does not take {2!r} in {1}: {3}"""
 
@@ -407,7 +413,7 @@ def enter(directory, pid, where, uid, first):
     """Move a process of ``rl exec`` into a container's cgroup.
 
     Directly, or by systemd from a session that isn't ours.  A container that has divided its
-    cgroup, as systemd does, takes it beside its own process ``first``.  Raises NoCgroup,
+    cgroup, as systemd does, takes it beside its own process ``first``.  Raises CannotEnter,
     BusTrouble, Refused.
     """
     target = directory
@@ -418,11 +424,11 @@ def enter(directory, pid, where, uid, first):
         if files.join(target, pid):
             return
     except OSError as error:
-        raise NoCgroup(target, _why(error)) from None
+        raise CannotEnter(target, _why(error)) from None
     scope = os.path.dirname(directory)
     name = os.path.basename(scope)
     if where.kind != "systemd" or not name.endswith(".scope"):
-        raise NoCgroup(target, "this user may not move processes into it")
+        raise CannotEnter(target, "this user may not move processes into it")
     with bus.Bus(where.bus, uid) as connection:
         systemd.attach(connection, name, target[len(scope) :], pid)
 

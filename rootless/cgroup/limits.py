@@ -30,7 +30,7 @@ _FREE = {
 
 class Setting:
     """One file to write: ``option`` that asked, ``controller`` that it belongs to, ``file``,
-    ``texts`` one write each; ``implied``: nobody asked, so it may fail."""
+    ``texts`` one write each; ``implied``: nobody asked, or for no limit, so it may fail."""
 
     def __init__(self, option, file, *texts, implied=False):
         self.implied = implied
@@ -52,7 +52,7 @@ def settings(resources, bfq=False):
     found += _cpu(resources.get("cpu") or {})
     limit = (resources.get("pids") or {}).get("limit")
     if limit is not None:
-        found.append(Setting("--pids-limit", "pids.max", _most(limit)))
+        found.append(Setting("--pids-limit", "pids.max", _most(limit), implied=limit == -1))
     found += _block(resources.get("blockIO") or {}, bfq)
     raw = resources.get("unified") or {}
     found = [one for one in found if not (one.implied and one.file in raw)]
@@ -118,7 +118,7 @@ def _memory(memory):
         found.append(Setting("--memory", "memory.max", str(limit)))
     if swap is not None:
         text = "max" if swap == -1 else str(swap - limit)
-        found.append(Setting("--memory-swap", "memory.swap.max", text))
+        found.append(Setting("--memory-swap", "memory.swap.max", text, implied=swap == -1))
     elif limit:  # podman's default: as much again; a kernel without swap has no file
         found.append(Setting("--memory", "memory.swap.max", str(limit), implied=True))
     if "reservation" in memory:
@@ -132,8 +132,9 @@ def _cpu(cpu):
         option = "--cpu-quota" if "quota" in cpu else "--cpu-period"
         if "quota" in cpu and cpu.get("period") == PERIOD:
             option = "--cpus"
-        text = f"{_most(cpu.get('quota', -1))} {cpu.get('period', PERIOD)}"
-        found.append(Setting(option, "cpu.max", text))
+        quota = cpu.get("quota", -1)
+        text = f"{_most(quota)} {cpu.get('period', PERIOD)}"
+        found.append(Setting(option, "cpu.max", text, implied=quota == -1))
     if "shares" in cpu:
         found.append(Setting("--cpu-shares", "cpu.weight", str(weight(cpu["shares"]))))
     for key in ("cpus", "mems"):

@@ -80,7 +80,7 @@ def plan(engine, options):
         raise BadMode(mode, "there is no such mode")
     resources = asked.parse(options, _device)
     settings = limits.settings(resources)
-    option = settings[0].option if settings else None
+    option = _first(settings)
     double = limits.twice(settings)
     if double:
         fail("--cgroup-conf", " ".join(options["cgroup_conf"]), f"{double} sets the same",
@@ -96,6 +96,11 @@ def plan(engine, options):
     return resources, {"mode": mode, "parent": parent}
 
 
+def _first(settings):
+    """The option of the first that limits something; None without one."""
+    return next((one.option for one in settings if not one.implied), None)
+
+
 def _chosen(engine, mode):
     return place.delegated() if mode == "split" else where(engine)
 
@@ -103,8 +108,9 @@ def _chosen(engine, mode):
 def check(found, resources, option=None):
     """Raise unless the Place ``found`` can hold a container to ``resources``."""
     settings = limits.settings(resources)
-    if found.kind == "none" and (settings or option):
-        raise CannotLimit(option or settings[0].option, found.why)
+    option = option or _first(settings)
+    if found.kind == "none" and option:
+        raise CannotLimit(option, found.why)
     for setting in settings:
         if setting.controller not in found.controllers and not setting.implied:
             error = NoController
@@ -186,10 +192,10 @@ def prepare(engine, record, spec):
     resources = spec["linux"].get("resources") or {}
     found = _chosen(engine, chosen["mode"])
     check(found, resources)
-    required = bool(resources or chosen["parent"] or chosen["mode"] == "split")
+    settings = limits.settings(resources, has_bfq())
+    required = bool(_first(settings) or chosen["parent"] or chosen["mode"] == "split")
     if found.kind == "none":
         return None
-    settings = limits.settings(resources, has_bfq())
     if "pids" not in resources and found.kind == "systemd" and "pids" in found.controllers:
         settings.append(limits.default_pids())
     note = f"{records.own_run_directory(engine, record['id'])}/{NAME}"
@@ -269,10 +275,10 @@ def kill(engine, record):
     return bool(directory) and group.kill(directory)
 
 
-def forget(path):
-    """Remove what a container that has ended leaves of its cgroup; ``path`` is what was noted
-    of it.  systemd removes its scopes itself."""
-    directory = os.path.dirname(path)
+def forget(run_dir):
+    """Remove what a container that has ended leaves of its cgroup; ``run_dir`` is its runtime
+    directory.  systemd removes its scopes itself."""
+    directory = os.path.dirname(files.read(f"{run_dir}/{NAME}"))
     if os.path.basename(directory).startswith(place.PREFIX) and not directory.endswith(".scope"):
         group.remove(directory)
 
@@ -292,8 +298,9 @@ def change(engine, record, spec, options):
     old, new = (limits.settings(one, has_bfq()) for one in (before, resources))
     changes = limits.difference(old, new)
     if directory is None:
-        if changes and records.state(engine, record)["pid"]:
-            raise Unlimited(changes[0].option, record["name"])
+        option = _first(changes)
+        if option and records.state(engine, record)["pid"]:
+            raise Unlimited(option, record["name"])
         check(found, resources)
         return resources
     needed = {one.controller for one in changes if not one.implied}

@@ -54,6 +54,7 @@ def remove(engine, record, force=False, volumes=False, timeout=None):
                 records.drop_run_directory(held.run_dir)
             return
         records.release_name(engine, record["name"], record["id"])
+        _drop_cgroup(held.run_dir)
         records.drop_run_directory(held.run_dir)
     events.container(engine, record, "remove")
     try:
@@ -62,6 +63,14 @@ def remove(engine, record, force=False, volumes=False, timeout=None):
         pass  # a sweep was faster
     if volumes or record.get("remove"):
         _drop_volumes(engine, record)
+
+
+def _drop_cgroup(run_dir):
+    """Remove the cgroup that the container's last run has left, if it had one."""
+    if os.path.exists(f"{run_dir}/cgroup"):
+        from rootless.engine import cgroups
+
+        cgroups.forget(run_dir)
 
 
 def check_needed(engine, record):

@@ -132,3 +132,88 @@ def test_own_cgroup():
     path = files.of_process()
     assert path is None or path.startswith("/")
     assert files.of_process(1 << 30) is None
+
+
+def test_parents_that_rl_made_go_with_the_last(tree, monkeypatch):
+    marked = set()
+    monkeypatch.setattr(files, "mark", marked.add)
+    monkeypatch.setattr(files, "is_marked", marked.__contains__)
+    enabled = []
+    monkeypatch.setattr(group, "enable", lambda path, names: enabled.append((path, *names)))
+    where = place.delegated(tree, own="/job")
+    os.mkdir(f"{tree}/job/theirs")
+    for parent in ("theirs", "pod/inner"):
+        group.share(where, f"{tree}/job/{parent}", {"memory", "io"})
+    assert marked == {f"{tree}/job/pod", f"{tree}/job/pod/inner"}
+    below = {f"{tree}/job{name}" for name in ("", "/theirs", "/pod", "/pod/inner")}
+    assert {path for path, *names in enabled if names == ["memory"]} == below
+    for name in ("pod/inner/rl-one", "pod/inner/rl-two", "theirs/rl-three"):
+        os.makedirs(f"{tree}/job/{name}/container")
+    group.remove(f"{tree}/job/pod/inner/rl-one")
+    assert os.listdir(f"{tree}/job/pod/inner") == ["rl-two"]
+    group.remove(f"{tree}/job/pod/inner/rl-two")
+    group.remove(f"{tree}/job/theirs/rl-three")
+    assert not os.path.exists(f"{tree}/job/pod"), "it was made for them"
+    assert os.listdir(f"{tree}/job/theirs") == [], "that one wasn't"
+
+
+def test_a_protection_holds_for_the_group_above_too(tree):
+    inner = f"{tree}/job/rl-a/container"
+    os.makedirs(inner)
+    for path in (inner, os.path.dirname(inner)):
+        open(f"{path}/memory.low", "w", encoding="ascii").close()
+    group.apply(inner, limits.Setting("--memory-reservation", "memory.low", "4096"))
+    assert text(f"{tree}/job/rl-a/memory.low") == text(f"{inner}/memory.low") == "4096"
+
+
+def test_exec_goes_beside_a_program_that_divided_its_group(tree, monkeypatch):
+    inner = f"{tree}/job/rl-a/container"
+    make(inner, "")
+    make(f"{inner}/init.scope", "")
+    own = [f"{inner}/init.scope"]
+    monkeypatch.setattr(files, "TOP", "")
+    monkeypatch.setattr(files, "of_process", lambda pid="self": own[0])
+    where = place.Place("delegated")
+    group.enter(inner, 77, where, 1000, 1)
+    assert text(f"{inner}/cgroup.procs") == "77"
+    with open(f"{inner}/cgroup.subtree_control", "w", encoding="ascii") as file:
+        file.write("memory pids")
+    group.enter(inner, 78, where, 1000, 1)
+    assert text(f"{inner}/init.scope/cgroup.procs") == "78"
+    own[0] = "/elsewhere"  # never out of the container
+    group.enter(inner, 79, where, 1000, 1)
+    assert text(f"{inner}/cgroup.procs") == "79"
+
+
+def test_who_may_not_move_processes_is_told(tree, monkeypatch):
+    monkeypatch.setattr(files, "join", lambda directory, pid: False)
+    with pytest.raises(group.CannotEnter, match="may not move") as error:
+        group.enter(f"{tree}/job", 7, place.Place("delegated"), 1000, 1)
+    assert "session" in error.value.advice
+
+
+def test_no_more_groups(tree, monkeypatch):
+    import errno
+
+    def refuse(path, *more, **words):
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "makedirs", refuse)
+    one = group.Group(place.delegated(tree, own="/job"), "rl-1", required=True)
+    with pytest.raises(group.NoCgroup, match="max.descendants"):
+        one.settle(os.getpid())
+
+
+def test_somebody_elses_process_is_in_the_way(tree, monkeypatch):
+    import errno
+
+    with open(f"{tree}/job/cgroup.procs", "w", encoding="ascii") as file:
+        file.write("4711")
+    monkeypatch.setattr(files, "join", lambda directory, pid: False)
+
+    def refuse(directory, controllers):
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    monkeypatch.setattr(group, "enable", refuse)
+    with pytest.raises(OSError, match="4711 in it is another user's"):
+        group.hand_on(place.delegated(tree, own="/job"), {"memory"})
