@@ -7,6 +7,7 @@ from rootless.engine.control import NotRunning
 from rootless.errors import RlError
 
 _STOP, _CONT = 19, 18
+_FROZEN = b"cgroup"  # in the mark of a paused container: how it was paused
 _ROUNDS = 64
 
 
@@ -84,15 +85,22 @@ def pause(engine, record):
     outside the pid namespace can do; again until no new process has appeared, because one that
     is still running may fork.
     """
-    if os.path.exists(_mark(engine, record)):
+    mark = _mark(engine, record)
+    if os.path.exists(mark):
         raise AlreadyPaused(record["name"])
     running_pid(engine, record)
     stopped = set()
     try:
-        os.close(os.open(_mark(engine, record), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        noted = os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except FileNotFoundError:
         raise NotRunning(record["name"]) from None  # removed meanwhile
-    for _ in range(0 if _freeze(engine, record, True) else _ROUNDS):
+    with open(noted, "wb", 0) as file:
+        if _freeze(engine, record, True):
+            file.write(_FROZEN)
+            rounds = 0
+        else:
+            rounds = _ROUNDS
+    for _ in range(rounds):
         fresh = [pid for pid in pids(engine, record) if pid not in stopped]
         if not fresh:
             break
@@ -101,14 +109,27 @@ def pause(engine, record):
     events.container(engine, record, "pause")
 
 
+def wake(engine, record):
+    """Let a container that is to be stopped hear of it, if it is paused."""
+    try:
+        unpause(engine, record)
+    except (NotPaused, NotRunning):
+        pass
+
+
 def unpause(engine, record):
     """Let a paused container go on."""
-    if not os.path.exists(_mark(engine, record)):
-        raise NotPaused(record["name"])
-    if not _freeze(engine, record, False):
+    mark = _mark(engine, record)
+    try:
+        with open(mark, "rb", 0) as file:
+            frozen = file.read(16) == _FROZEN
+    except FileNotFoundError:
+        raise NotPaused(record["name"]) from None
+    _freeze(engine, record, False)
+    if not frozen:
         _signal(pids(engine, record), _CONT)
     try:
-        os.unlink(_mark(engine, record))
+        os.unlink(mark)
     except FileNotFoundError:
         pass  # removed meanwhile, or two of these at once
     events.container(engine, record, "unpause")

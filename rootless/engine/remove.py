@@ -111,6 +111,10 @@ def end(engine, record, timeout=None):
     """Stop a running container and wait until its monitor has left."""
     seconds = min(record.get("stop_timeout", 10) if timeout is None else timeout, _LONGEST)
     run_dir = records.run_directory(engine, record["id"])
+    if seconds > 0 and os.path.exists(f"{run_dir}/paused"):
+        from rootless.engine import processes
+
+        processes.wake(engine, record)
     for _ in range(_TRIES):
         try:
             with Control(engine, record) as control:
