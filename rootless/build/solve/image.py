@@ -16,8 +16,11 @@ class TooManyLayers(RlError):
     hint = "--squash makes one layer of all new ones"
 
 
-def document(state, omit_history=False):
-    """The image configuration of a State, as bytes: the same state gives the same bytes."""
+def document(state, omit_history=False, more=None):
+    """The image configuration of a State, as bytes: the same state gives the same bytes.
+
+    ``more``: fields beside those of a configuration (dict).
+    """
     found = {
         **({"created": state.created} if state.created else {}),
         "architecture": state.platform.architecture,
@@ -33,6 +36,7 @@ def document(state, omit_history=False):
         found["author"] = state.author
     if not omit_history:
         found["history"] = state.history
+    found.update(more or {})
     return jsontext.dumps(found, sort_keys=True).encode()
 
 
@@ -61,12 +65,12 @@ def manifest(state, config, config_digest, media_type, annotations=None):
     return manifests.convert(oci.Manifest(found), data, media_type, layers)
 
 
-def add(store, state, form="oci", annotations=None, names=(), omit_history=False):
+def add(store, state, form="oci", annotations=None, names=(), omit_history=False, more=None):
     """Make the image of a State known, under all of ``names`` (complete references): its record.
 
     Nothing is written if it is here already.  All layers must be in the store.
     """
-    config = document(state, omit_history)
+    config = document(state, omit_history, more)
     digest = _digest(config)
     data = manifest(state, config, digest, FORMATS[form], annotations)
     known = _known(store, digest, _digest(data), names)

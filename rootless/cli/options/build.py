@@ -140,7 +140,8 @@ _cache = (
     many("--cache-from", "SOURCE", "Look here, too, for steps that are done: REPOSITORY,"
          " type=registry,ref=NAME or type=local,src=DIR", group=_CACHE),
     many("--cache-to", "DESTINATION", "Leave the steps done here: REPOSITORY,"
-         " type=registry,ref=NAME or type=local,dest=DIR", group=_CACHE),
+         " type=registry,ref=NAME, type=local,dest=DIR, or type=inline for the image itself",
+         group=_CACHE),
     value("--cache-ttl", "TIME", "Don't use what is older: 24h, 30m", group=_CACHE),
 )  # fmt: skip
 

@@ -100,6 +100,7 @@ class Build:
             raise
         self._warned = False
         self.fetch = None  # solve.cache.Cache.fetch, for steps that were done elsewhere
+        self.more = None  # function of a Built: fields that its image's configuration gets
 
     def __enter__(self):
         return self
@@ -134,7 +135,7 @@ class Build:
         else:
             record = images_made.add(
                 self.store, state, options.format, finish.annotations(options, state), names,
-                options.omit_history,
+                options.omit_history, self.more(built) if self.more else None,
             )  # fmt: skip
         events.image(self.engine, "build", record["id"], names[0] if names else record["id"])
         return record

@@ -50,6 +50,8 @@ def build(engine, options, progress):
             _warn(one, progress)
             if taking:
                 one.fetch = remote_cache.Remote(engine, options, taking, progress)
+            if remote_cache.has_inline(leaving):
+                one.more = lambda built: remote_cache.inline(built, one.times.epoch)
             delivery = _Delivery(engine, options, progress, one, wanted, notes)
             lines = delivery.run()
             if leaving:

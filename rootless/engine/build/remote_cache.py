@@ -12,6 +12,7 @@ import shutil
 import time
 
 from rootless.build.solve import image as making
+from rootless.build.solve.stage import stamp
 from rootless.engine import images, images_pull
 from rootless.engine.build import outputs
 from rootless.errors import RlError
@@ -25,8 +26,9 @@ from rootless.store import digests
 
 FIELD = "io.rl.build.cache"
 _FORM = 1
-_EACH, _ONE, _LOCAL = "each", "one", "local"
-_OTHERS = ("inline", "gha", "s3", "azblob")
+_HIGHEST = 253402300799  # the last second of the year 9999
+_EACH, _ONE, _LOCAL, _INLINE = "each", "one", "local", "inline"
+_OTHERS = ("gha", "s3", "azblob")
 
 
 class BadCache(RlError):
@@ -58,6 +60,9 @@ class Place:
             return
         fields = outputs.pairs(text, lambda why: self._bad(option, why))
         kind = fields.pop("type", "registry")
+        if kind == _INLINE:
+            self._set_inline(fields, option)
+            return
         key = {"registry": "ref", "local": "dest" if option == "--cache-to" else "src"}.get(kind)
         if key is None:
             raise self._bad(option, f"rl has no caches of type {kind!r}; use type=registry"
@@ -88,6 +93,14 @@ class Place:
                 raise self._bad(option, "a repository has no tag; for one: type=registry,ref=…")
             self.kind = _ONE
 
+    def _set_inline(self, fields, option):
+        if option != "--cache-to":
+            raise self._bad(option, "steps that are in an image are found by its name:"
+                            " type=registry,ref=NAME")  # fmt: skip
+        if fields:
+            raise self._bad(option, f"type=inline has no option {', '.join(sorted(fields))}")
+        self.kind, self.target = _INLINE, None
+
     def _bad(self, option, why):
         return BadCache(option=option, text=self.text, why=why)
 
@@ -95,6 +108,11 @@ class Place:
 def places(texts, option):
     """The Places of --cache-from or --cache-to (texts). Raises BadCache, BadReference."""
     return [Place(text, option) for text in texts]
+
+
+def has_inline(found):
+    """Whether steps are to be left in the image itself."""
+    return any(place.kind == _INLINE for place in found)
 
 
 def connect(engine, options):
@@ -199,12 +217,26 @@ def _checked(one, layers):
         return None
     texts = [one.get(name) for name in ("parent", "text", "created")]
     made, layer = one.get("made"), one.get("layer")
-    if not all(isinstance(text, str) for text in texts) or not isinstance(made, (int, float)):
+    if not all(isinstance(text, str) for text in texts) or not _is_time(texts[2]):
         return None
-    if layer is not None and layer not in layers:
+    if not isinstance(made, (int, float)) or not 0 <= made <= _HIGHEST:
+        return None
+    if layer is not None and not (isinstance(layer, str) and layer in layers):
         return None
     return {"parent": texts[0], "text": texts[1], "created": texts[2], "made": made,
             "layer": layer}  # fmt: skip
+
+
+def _is_time(text):
+    """Whether a date is as rl writes it: it comes into the image, where others read it."""
+    seconds = oci.unix_time(f"{text[:19]}Z")
+    if seconds is None or not 0 <= seconds <= _HIGHEST or stamp(int(seconds))[:-1] != text[:19]:
+        return False
+    dot, digits, zone = text[19:20], text[20:-1], text[-1]
+    if text[19:] == "Z":
+        return True
+    whole = digits.isascii() and digits.isdecimal() and len(digits) < 10
+    return dot == "." and zone == "Z" and whole
 
 
 class _Registry(_Source):
@@ -272,6 +304,8 @@ class _Directory(_Source):
 def leave(engine, options, found, builds, progress):
     """Leave the steps of ``builds`` (engine.build.build.Built) in the Places ``found``."""
     for place in found:
+        if place.kind == _INLINE:
+            continue  # it is in the image since that was made
         records = _chosen(builds, place.least)
         key = f"cache {place.text}"
         progress.step_started(key, f"exporting cache to {place.text}", None)
@@ -306,6 +340,27 @@ def _chosen(builds, least):
     return found
 
 
+def _plain(record):
+    layer = record["layer"]
+    return {
+        "parent": record["parent"], "text": record["text"], "created": record["created"],
+        "made": record["made"], "layer": layer and layer["diff_id"],
+    }  # fmt: skip
+
+
+def inline(built, epoch):
+    """What the configuration of a Built's image has for --cache-to type=inline: the steps of
+    its own stage whose layers it has.  ``epoch``: the time of the build, None for now; the
+    same build gives the same image."""
+    have = set(built.state.diff_ids)
+    found = {key: _plain(record) for key, record in _chosen([built], True).items()
+             if record["layer"] is None or record["layer"]["diff_id"] in have}  # fmt: skip
+    if epoch is not None:
+        for record in found.values():
+            record["made"] = epoch
+    return {FIELD: {"form": _FORM, "records": found}} if found else {}
+
+
 def _image(store, records):
     """The image that holds ``records``, as image.push wants a record of one; its blobs are in
     the store."""
@@ -315,10 +370,7 @@ def _image(store, records):
         if layer is not None:
             layers.setdefault(layer["diff_id"], making.descriptor(layer))
             store.tmp.hold(layer["diff_id"], layer["blob"])
-        shown[key] = {
-            "parent": record["parent"], "text": record["text"], "created": record["created"],
-            "made": record["made"], "layer": layer and layer["diff_id"],
-        }  # fmt: skip
+        shown[key] = _plain(record)
     config = {
         "architecture": "unknown",
         "os": "unknown",

@@ -180,31 +180,48 @@ class Mounts:
     def _mask(self, tree):
         """A directory of whiteouts over all of ``tree`` that is ignored; None if nothing is."""
         top = self._place("mask", os.stat(tree.path).st_mode & 0o7777)
-        return top if _mask(tree, b"", os.fsencode(tree.path), os.fsencode(top)) else None
+        return top if _mask(tree, os.fsencode(tree.path), os.fsencode(top)) else None
 
 
 def _name(cache):
     return cache.id
 
 
-def _mask(tree, path, source, mask):
-    """Put whiteouts into ``mask`` for what of ``source`` is ignored; whether there are any."""
+def _mask(tree, source, mask):
+    """Put whiteouts into ``mask`` for what of ``source`` is ignored; whether there are any.
+
+    Directories are made where something in them is hidden, and get the mode and times of
+    those they stand over.  A list of those under way, not recursion: paths may be deep.
+    """
+    made = []  # (path in the mask, its original's status), those above first
+    have = {b""}
     found = False
-    with os.scandir(source) as entries:
-        for entry in entries:
-            here = path + b"/" + entry.name if path else entry.name
-            directory = entry.is_dir(follow_symlinks=False)
-            if tree.ignored(here, directory):
-                os.mknod(mask + b"/" + entry.name, _WHITEOUT, 0)
-                found = True
-            elif directory:
-                below = mask + b"/" + entry.name
-                status = entry.stat(follow_symlinks=False)
-                os.mkdir(below, 0o700)
-                if _mask(tree, here, entry.path, below):
-                    os.chmod(below, status.st_mode & 0o7777)
-                    os.utime(below, ns=(status.st_atime_ns, status.st_mtime_ns))
+    waiting = [b""]
+    while waiting:
+        path = waiting.pop()
+        with os.scandir(os.path.join(source, path)) as entries:
+            for entry in entries:
+                here = path + b"/" + entry.name if path else entry.name
+                directory = entry.is_dir(follow_symlinks=False)
+                if tree.ignored(here, directory):
+                    _directories(source, mask, path, have, made)
+                    os.mknod(os.path.join(mask, here), _WHITEOUT, 0)
                     found = True
-                else:
-                    os.rmdir(below)
+                elif directory:
+                    waiting.append(here)
+    for below, status in reversed(made):
+        os.chmod(below, status.st_mode & 0o7777)
+        os.utime(below, ns=(status.st_atime_ns, status.st_mtime_ns))
     return found
+
+
+def _directories(source, mask, path, have, made):
+    """Make the directory ``path`` of the mask, and those above it."""
+    missing = []
+    while path not in have:
+        missing.append(path)
+        path = os.path.dirname(path)
+    for one in reversed(missing):
+        have.add(one)
+        os.mkdir(os.path.join(mask, one), 0o700)
+        made.append((os.path.join(mask, one), os.lstat(os.path.join(source, one))))

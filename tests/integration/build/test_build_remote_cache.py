@@ -79,6 +79,24 @@ def test_another_store_finds_every_step(rl, other, busybox, registry, context, w
     assert build(other, context, "--cache-from", "127.0.0.1:1/nowhere").text == first.text
 
 
+@pytest.mark.parametrize("form", ["oci", "docker"])
+def test_steps_in_the_image_itself(rl, other, busybox, registry, context, workdir, form):
+    name = f"{registry.address}/app/{form}{os.path.basename(workdir).encode().hex()}:1"
+    words = ("--format", form, "--cache-to", "type=inline")
+    first = build(rl, context, *words, "-t", name, "--push")
+    assert build(rl, context, *words).text == first.text, "built again it is the same image"
+    assert build(rl, context, "--format", form).text != first.text
+    # The first stage is not in the image: it is built again, the RUN of the second is found.
+    with open(f"{context}/Containerfile", "w", encoding="utf-8") as file:
+        file.write("FROM localhost/busybox\nRUN date +%N > /only\nENV A=b\n")
+    one = build(rl, context, *words, "-t", name, "--push")
+    found = build(other, context, *words, "--cache-from", name)
+    assert cached(found)[1] == 0 and found.text == one.text, found
+    run = ("run", "--rm", "--network", "none")
+    assert other.ok(*run, found.text, "cat", "/only").text == rl.ok(*run, one.text, "cat",
+                                                                    "/only").text  # fmt: skip
+
+
 def test_only_what_fits_is_taken(rl, other, busybox, registry, context, workdir):
     leave, take = places("registry", registry, workdir)
     build(rl, context, "--cache-to", leave)
@@ -196,7 +214,8 @@ def test_hostile_records(rl, busybox, context, records):
     ("option", "text", "says"),
     [
         ("--cache-to", "host.example/team/cache:tag", "no tag"),
-        ("--cache-to", "type=inline", "inline"),
+        ("--cache-from", "type=inline", "type=registry,ref=NAME"),
+        ("--cache-to", "type=inline,mode=max", "no option mode"),
         ("--cache-to", "type=local", "dest is missing"),
         ("--cache-from", "type=gha", "gha"),
         ("--cache-from", "type=nope", "no type"),
