@@ -399,8 +399,13 @@ def _volume(engine, record, entry):
 def _image(engine, record, entry):
     """--mount type=image: the image's layers under an overlay whose writes are discarded."""
     from rootless.engine import images
+    from rootless.store.drivers.overlay import stacked
 
     found = images.resolve(engine, entry["source"])
-    lowers = list(reversed(engine.store.layers.paths(found["layers"])))
-    rootfs = _overlay(engine, record, f"image-{_kept_as(entry)}", lowers)
+    name = f"image-{_kept_as(entry)}"
+    lowers = stacked(engine.store.layers.paths(found["layers"]))
+    if not lowers:  # an image without files: overlayfs wants one lower directory
+        lowers = [f"{records.directory(engine, record['id'])}/overlays/{name}/lower"]
+        os.makedirs(lowers[0], 0o755, exist_ok=True)
+    rootfs = _overlay(engine, record, name, lowers)
     return {**entry, "type": "overlay", "rootfs": rootfs, "options": entry["options"]}

@@ -219,6 +219,19 @@ def test_names_move_and_the_old_image_stays_without(context):
     assert [row.removeprefix("sha256:") for row in rows] == [second] and third != second
 
 
+def test_images_of_empty_layers_can_be_mounted(context):
+    context.build(f"FROM {BASE}\nRUN true\nRUN true\n", "-t", "twice")
+    layers = context.inspect("twice")["RootFS"]["Layers"]
+    assert len(set(layers)) < len(layers), "the same layer comes twice"
+    context.build("FROM scratch\nENV A=1\n", "-t", "nothing")
+    for image, there in (("twice", "yes"), ("nothing", "no")):
+        found = context.rl.ok(
+            "run", "--rm", "--network", "none", "--mount", f"type=image,source={image},target=/i",
+            BASE, "sh", "-c", "test -e /i/bin && echo yes || echo no",
+        )  # fmt: skip
+        assert found.text == there
+
+
 def test_formats(context):
     text = f"FROM {BASE}\nENV A=1\n"
     oci = context.inspect(context.build(text).id)["ManifestType"]
