@@ -68,6 +68,8 @@ def status(row):
         return f"Restarting ({row['ExitCode']}) {output.ago(row['ExitedAt'])}"
     if state == "exited" and row["Reason"] == "boot":
         return "Exited (unknown, the machine was restarted)"
+    if state == "exited" and row["Reason"] == "damaged":
+        return "Exited (unknown, the record of its end is damaged)"
     if state == "exited":
         return f"Exited ({row['ExitCode']}) {output.ago(row['ExitedAt'])}"
     if state == "lost":

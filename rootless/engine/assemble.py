@@ -215,7 +215,7 @@ def driver(engine, record, shifted=False):
     if name is None:
         found = best_driver(engine, shifted)
         record["driver"] = found.name
-        records.update(engine, record, sync=False)
+        records.update(engine, record, {"driver": found.name}, sync=False)
         return found
     return drivers.named(engine.store, name, engine.program("fuse-overlayfs"))
 

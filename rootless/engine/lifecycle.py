@@ -49,13 +49,14 @@ def shown(record):
     return getattr(record, "typed", record["id"])
 
 
-def select(engine, request, statuses=None):
+def select(engine, request, statuses=None, damaged=False):
     """The records of the containers that a request names, each once, in order.
 
     By name or id (``request.args``), from files (--cidfile), --all, --latest or --filter.
     With ``statuses`` those of --all and --filter in another state are left out; the one of
-    --latest is what the user meant, whatever it does.  Raises
-    NoContainer (not with --ignore), NothingNamed.
+    --latest is what the user meant, whatever it does.  ``damaged``: those whose record
+    can't be read too, as {"id", "name", "damaged"}; else they are left out of --all and
+    --filter.  Raises NoContainer (not with --ignore), NothingNamed, records.Damaged.
     """
     options = request.options
     names = list(request.args)
@@ -72,6 +73,8 @@ def select(engine, request, statuses=None):
     found = {}
     if options.get("all") or options.get("filter") or options.get("latest"):
         for record in _wide(engine, options):
+            if "damaged" in record and not damaged:
+                continue
             if (statuses is None or options.get("latest")
                     or records.state(engine, record)["status"] in statuses):
                 found[record["id"]] = record
@@ -80,7 +83,7 @@ def select(engine, request, statuses=None):
     for name in names:
         try:
             container_id = records.find_id(engine, name)
-            chosen = found[container_id] = Chosen(_load(engine, container_id))
+            chosen = found[container_id] = Chosen(_load(engine, container_id, damaged))
             chosen.typed = name
         except records.NoContainer:
             if not options.get("ignore"):
@@ -88,11 +91,13 @@ def select(engine, request, statuses=None):
     return list(found.values())
 
 
-def _load(engine, container_id):
+def _load(engine, container_id, damaged):
     try:
         return records.load(engine, container_id)
     except records.Damaged as error:
-        return {"id": container_id, "name": container_id[:12], "damaged": error.message}
+        if not damaged:
+            raise
+        return records.unreadable(container_id, error)
 
 
 def _wide(engine, options):
@@ -131,7 +136,7 @@ def stop(engine, request):
         return shown(record)
 
     items = select(engine, request, ("running", "initialized", "paused", "stopping",
-                                     "restarting"))
+                                     "restarting"), damaged=True)
     return each(items, one)
 
 
@@ -148,7 +153,7 @@ def kill(engine, request):
                 control.wait_end(30)
         return shown(record)
 
-    return each(select(engine, request, ("running", "paused")), one)
+    return each(select(engine, request, ("running", "paused"), damaged=True), one)
 
 
 def _end_cgroup(engine, record):
@@ -178,7 +183,7 @@ def delete(engine, request):
         return shown(record)
 
     try:
-        items = select(engine, request)
+        items = select(engine, request, damaged=True)
     except records.NoContainer as error:
         raise Missing(*error.args) from None
     done = each(in_order(items), one)
@@ -253,17 +258,16 @@ def _holding(engine, record, found):
 def rename(engine, record, name):
     """Give a container another name; raises BadName, NameTaken."""
     records.check_name(name)
-    old = record["name"]
-    if name == old:
+    if name == record["name"]:
         return
-    records.reserve_name(engine, name, record["id"])
-    records.update(engine, {**record, "name": name})
-    records.release_name(engine, old, record["id"])
+    from rootless.engine import naming
+
+    _, record = naming.rename(engine, record, name)
     if record["network"]["parsed"]["mode"] == "networks":
         from rootless.engine import networks_leases
 
         networks_leases.rename(engine, record, name)
-    events.container(engine, {**record, "name": name}, "rename")
+    events.container(engine, record, "rename")
 
 
 class IdFileExists(RlError):
@@ -313,10 +317,10 @@ def change(engine, record, request):
     if speed is not None:
         from rootless.engine import rate
 
-        record = rate.change(engine, record, speed)
-        records.update(engine, record)
+        limit = rate.change(engine, record, speed)
+        records.update(engine, record, lambda now: {"network": {**now["network"], "rate": limit}})
     if policy is not None:
-        records.update(engine, {**record, "restart": None if policy == "no" else policy})
+        records.update(engine, record, {"restart": None if policy == "no" else policy})
     events.container(engine, record, "update")
 
 

@@ -77,8 +77,8 @@ def names(engine):
 def load(engine, name):
     """A definition by its name; NoNetwork or DamagedNetwork."""
     try:
-        with open(f"{directory(engine)}/{name}.json", "rb", 0) as file:
-            found = jsontext.loads(file.read(_LIMIT))
+        found = jsontext.loads(
+            files.read_limited(None, f"{directory(engine)}/{name}.json", _LIMIT))
         if found["name"] != name or not found["subnets"]:
             raise KeyError("name")
         return found
@@ -86,6 +86,10 @@ def load(engine, name):
         raise NoNetwork(name) from None
     except (jsontext.DecodeError, KeyError, TypeError) as error:
         raise DamagedNetwork(name, str(error)) from None
+    except OSError as error:
+        if error.errno in files.SHORTAGE:
+            raise
+        raise DamagedNetwork(name, error.strerror) from None
 
 
 def everything(engine):

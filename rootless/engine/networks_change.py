@@ -74,7 +74,8 @@ def connect(engine, network, container, **wanted):
         raise AlreadyOn(record["name"], entry["name"])
     if records.state(engine, record)["pid"]:
         _plug(engine, record, definition, entry)
-    _note(engine, record, [*entries, entry])
+    _note(engine, record,
+          lambda now: [*(one for one in now if one["name"] != entry["name"]), entry])
     events.network(engine, "connect", definition["name"], record["id"])
 
 
@@ -85,11 +86,15 @@ def _entries(record):
     return parsed["networks"]
 
 
-def _note(engine, record, entries):
-    """Write down which networks a container is on."""
-    wanted = {**record["network"], "parsed": {"mode": "networks", "networks": entries}}
-    names = [entry["name"] for entry in entries]
-    records.update(engine, {**record, "network": wanted, "networks": names})
+def _note(engine, record, change):
+    """Write down which networks a container is on: ``change`` makes a new list of the old."""
+
+    def changed(now):
+        entries = change(_entries(now))
+        wanted = {**now["network"], "parsed": {"mode": "networks", "networks": entries}}
+        return {"network": wanted, "networks": [entry["name"] for entry in entries]}
+
+    records.update(engine, record, changed)
 
 
 def _joined(engine):
@@ -152,7 +157,7 @@ def disconnect(engine, network, container, force=False):
             plug.remove_member(there.holder, definition, record["id"])
         networks_leases.drop(engine, name, record["id"])
         _rewrite(engine, record, removed=lease)
-    _note(engine, record, left)
+    _note(engine, record, lambda now: [one for one in now if one["name"] != name])
     events.network(engine, "disconnect", name, record["id"])
 
 

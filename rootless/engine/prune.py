@@ -19,7 +19,8 @@ def containers(engine, filters=(), damaged=False):
     states = (*_OVER, "damaged") if damaged else _OVER
     rows = listing.rows(engine, records.everything(engine), filters)
     done = []
-    for record in in_order([row["record"] for row in rows if row["State"] in states]):
+    chosen = [row["record"] for row in rows if row["State"] in states]
+    for record in in_order([one for one in chosen if not one.get("newer")]):
         try:
             check_needed(engine, record)
             remove(engine, record)

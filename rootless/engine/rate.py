@@ -43,12 +43,12 @@ def renew(engine, record):
 
 
 def change(engine, record, given):
-    """``rl update --network-rate``: for the next start, and at once if it runs; the record."""
+    """``rl update --network-rate``: the rate, in force already if the container runs."""
     rate = check(record["network"]["parsed"], given, record.get("ports"))
     pid = records.state(engine, record)["pid"]
     if pid:
         _apply(pid, record, rate)
-    return {**record, "network": {**record["network"], "rate": rate}}
+    return rate
 
 
 def _apply(pid, record, rate):

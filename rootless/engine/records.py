@@ -15,6 +15,7 @@ import os
 from rootless.errors import RlError
 from rootless.kernel import files
 from rootless.model import jsontext
+from rootless.store import shape
 
 VERSION = 1
 # What the engine makes for each container, under files/ of its directory; in a recorded spec
@@ -57,6 +58,12 @@ class Damaged(RlError):
     """the record of container {0} is damaged: {1}"""
 
     hint = "remove it with: rl rm -f {0}"
+
+
+class Newer(Damaged):
+    """container {0} was made by a newer rl (version {1})"""
+
+    hint = "use that rl; or another store: rl --root DIR"
 
 
 def new_id():
@@ -157,43 +164,19 @@ def move_here(engine, container_id):
     wanted = own_run_directory(engine, container_id)
     if run_directory(engine, container_id) == wanted:
         return True
-    here = _open(engine, container_id)
-    try:
-        files.lock(here)  # one that moves it at a time
-        before = run_directory(engine, container_id)
-        return before == wanted or _move(engine, container_id, here, before, wanted)
-    except FileNotFoundError:
-        raise NoContainer(container_id) from None  # removed meanwhile
-    finally:
-        os.close(here)
+    from rootless.engine import moving
 
-
-def _move(engine, container_id, here, before, wanted):
-    try:
-        alive = open_life(before)
-    except OSError:
-        alive = None  # of a session whose directory is gone: nobody can hold it
-    try:
-        if alive is not None and not (
-            hold(alive) and is_current(engine, container_id, before, alive)
-        ):
-            return False
-        draft = f"run.{os.urandom(4).hex()}"
-        os.symlink(wanted, draft, dir_fd=here)
-        os.rename(draft, "run", src_dir_fd=here, dst_dir_fd=here)
-        if alive is not None:
-            drop_run_directory(before)
-        return True
-    finally:
-        if alive is not None:
-            os.close(alive)
+    return moving.move(engine, container_id, wanted)
 
 
 # --- names ---------------------------------------------------------------------------------
 
 
-def reserve_name(engine, name, container_id):
-    """Give ``name`` to the container, which has a directory or a draft; or raise NameTaken."""
+def reserve_name(engine, name, container_id, guarded=False):
+    """Give ``name`` to the container, which has a directory or a draft; or raise NameTaken.
+
+    ``guarded``: the caller holds the naming.Guard.
+    """
     names = f"{engine.config.root}/names"
     os.makedirs(names, 0o700, exist_ok=True)
     for _ in range(8):
@@ -205,10 +188,11 @@ def reserve_name(engine, name, container_id):
             os.link(f"{names}/.{container_id}", f"{names}/{name}")
             return
         except FileExistsError:
-            holder = name_holder(engine, name)
-            if holder and _exists(engine, holder):
+            from rootless.engine import naming
+
+            holder = name_holder(engine, name) or "another rl"
+            if not naming.drop_stale(engine, name, guarded):
                 raise NameTaken(name, holder[:12]) from None
-            release_name(engine, name, holder)
         finally:
             _unlink(f"{names}/.{container_id}")
     raise NameTaken(name, "another rl")
@@ -229,11 +213,9 @@ def release_name(engine, name, container_id):
         os.close(guard)
 
 
-def _exists(engine, container_id):
-    """Whether there is such a container, or will be in a moment."""
-    # In this order: a draft becomes the container by a rename.
-    return os.path.isdir(_draft(engine, container_id)) or (
-        os.path.isdir(directory(engine, container_id)))
+def is_draft(engine, container_id):
+    """Whether such a container is being made."""
+    return os.path.isdir(_draft(engine, container_id))
 
 
 def name_holder(engine, name):
@@ -301,15 +283,23 @@ def write(directory_fd, name, value, sync=False):
     files.write_atomic(directory_fd, name, jsontext.dumps(value).encode(), sync=sync)
 
 
-def update(engine, record, sync=True):
-    """Write a changed record; NoContainer."""
+def update(engine, record, changes, sync=True):
+    """Change fields of a container's record: the record as it is now.
+
+    ``changes``: a dict, or a function that makes one of the record as it is on disk, which
+    another rl may have changed since ``record`` was read.  NoContainer.
+    """
     here = _open(engine, record["id"])
     try:
-        write(here, "record.json", record, sync)
+        files.lock(here)  # one that changes it at a time
+        found = load(engine, record["id"])
+        found.update(changes(found) if callable(changes) else changes)
+        write(here, "record.json", found, sync)
     except FileNotFoundError:
         raise NoContainer(record["name"]) from None  # removed meanwhile
     finally:
         os.close(here)
+    return found
 
 
 def update_spec(engine, record, spec):
@@ -350,25 +340,39 @@ def _open(engine, container_id):
 
 
 def load(engine, container_id):
-    """The record of a container; NoContainer or Damaged."""
-    return _load(engine, container_id, "record.json")
+    """The record of a container; NoContainer, Newer or Damaged."""
+    found = _load(engine, container_id, "record.json")
+    problem = shape.problem(found, container_id)
+    if problem:
+        raise Damaged(container_id[:12], problem)
+    if found["version"] > VERSION:
+        raise Newer(container_id[:12], found["version"])
+    return found
 
 
 def load_spec(engine, container_id):
     """The OCI runtime configuration of a container; NoContainer or Damaged."""
-    return _load(engine, container_id, "spec.json")
+    found = _load(engine, container_id, "spec.json")
+    problem = shape.spec_problem(found)
+    if problem:
+        raise Damaged(container_id[:12], f"spec.json: {problem}")
+    return found
 
 
 def _load(engine, container_id, name):
     try:
-        with open(f"{directory(engine, container_id)}/{name}", "rb", 0) as file:
-            return jsontext.loads(file.read(_LIMIT))
+        return jsontext.loads(
+            files.read_limited(None, f"{directory(engine, container_id)}/{name}", _LIMIT))
     except FileNotFoundError:
         if os.path.isdir(directory(engine, container_id)):
             raise Damaged(container_id[:12], f"{name} is missing") from None
         raise NoContainer(container_id) from None
     except jsontext.DecodeError as error:
         raise Damaged(container_id[:12], str(error)) from None
+    except OSError as error:
+        if error.errno in files.SHORTAGE:
+            raise
+        raise Damaged(container_id[:12], f"{name}: {error.strerror}") from None
 
 
 def ids(engine):
@@ -411,18 +415,15 @@ def note_need(engine, container_id, by):
         raise NoContainer(container_id) from None
 
 
-def needed_by(engine, container_id):
-    """The ids of the containers that require this one and still exist."""
-    try:
-        found = os.listdir(f"{directory(engine, container_id)}/needed")
-    except FileNotFoundError:
-        return []
-    return [one for one in found if os.path.isdir(directory(engine, one))]
-
-
 def find(engine, text):
     """The record of the container that ``text`` names."""
     return load(engine, find_id(engine, text))
+
+
+def unreadable(container_id, error):
+    """What stands for a record that raised Damaged: enough to list and to remove it."""
+    return {"id": container_id, "name": container_id[:12], "created": "", "remove": False,
+            "damaged": error.message, "newer": isinstance(error, Newer)}
 
 
 def everything(engine):
@@ -439,8 +440,7 @@ def everything(engine):
         except NoContainer:
             continue  # removed meanwhile
         except Damaged as error:
-            found.append({"id": container_id, "name": container_id[:12], "created": "",
-                          "damaged": error.message})
+            found.append(unreadable(container_id, error))
     found.sort(key=lambda record: record["created"])
     return found
 
@@ -496,7 +496,7 @@ def is_free(engine, container_id):
     for _ in range(_LEAVING):
         if not is_alive(run_dir):
             return True
-        ended = read_json(f"{directory(engine, container_id)}/exit")
+        ended = _ended(engine, container_id)
         if ended is None or ended.get("restart"):
             return False
         sleep(0.02)
@@ -504,12 +504,12 @@ def is_free(engine, container_id):
 
 
 def read_json(path):
-    """The value in a small JSON file; None if it isn't there or can't be read."""
+    """The object in a small JSON file; None if it isn't there or can't be read."""
     try:
-        with open(path, "rb", 0) as file:
-            return jsontext.loads(file.read(1 << 20))
+        found = jsontext.loads(files.read_limited(None, path, 1 << 20))
     except (OSError, jsontext.DecodeError):
         return None
+    return found if isinstance(found, dict) else None
 
 
 def hold(descriptor):
@@ -545,8 +545,10 @@ def state(engine, record):
     container_id = record["id"]
     run_dir = run_directory(engine, container_id)
     alive = is_alive(run_dir)
-    ended = read_json(f"{directory(engine, container_id)}/exit")
+    ended = _ended(engine, container_id)
     started = read_json(f"{run_dir}/started")
+    if started and not (type(started.get("pid")) is int and "started" in started):
+        started = None
     found = {"status": "created", "pid": 0, "exit": ended, "started": None, "alive": alive}
     if started:
         found["started"] = started["started"]
@@ -567,6 +569,16 @@ def state(engine, record):
         # It ran and nobody recorded an end: killed with its monitor.
         found.update(status="lost", exit={"code": None, "reason": "lost"})
     return found
+
+
+def _ended(engine, container_id):
+    """How the last run ended, by its monitor; None without an end."""
+    path = f"{directory(engine, container_id)}/exit"
+    found = read_json(path)
+    if found is None and not os.path.lexists(path) or found and "code" in found:
+        return found
+    # There was an end; how it came is lost.
+    return {"code": None, "reason": "damaged"}
 
 
 _boot_id = None

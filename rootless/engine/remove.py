@@ -3,7 +3,7 @@
 import os
 from time import sleep
 
-from rootless.engine import events, records
+from rootless.engine import events, naming, records
 from rootless.engine.control import Control, NotRunning, wait_released
 from rootless.errors import RlError
 from rootless.kernel import files
@@ -75,7 +75,11 @@ def _drop_cgroup(run_dir):
 
 def check_needed(engine, record):
     """Raise Needed if another container requires this one."""
-    others = records.needed_by(engine, record["id"])
+    try:
+        found = os.listdir(f"{records.directory(engine, record['id'])}/needed")
+    except OSError:
+        return
+    others = [one for one in found if os.path.isdir(records.directory(engine, one))]
     if others:
         raise Needed(record["name"], others[0][:12])
 
@@ -223,6 +227,7 @@ def sweep(engine):
         finally:
             os.close(mine)
     _sweep_run_directories(engine)
+    naming.sweep(engine)
     return swept
 
 

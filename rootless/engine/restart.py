@@ -38,8 +38,8 @@ def start_one(engine, record):
         return lifecycle.shown(record)
     fresh = record
     if record.get("restarts"):
-        fresh = {**record, "restarts": 0, "quick": 0}  # only the monitor's own starts count
-        records.update(engine, fresh, sync=False)
+        # Only the monitor's own starts count.
+        fresh = records.update(engine, record, {"restarts": 0, "quick": 0}, sync=False)
     run.detached(engine, began(engine, fresh), Start())
     return lifecycle.shown(record)
 
@@ -54,8 +54,7 @@ def began(engine, record):
     """The record with the mark that it was started in this boot of the machine."""
     boot = boot_id()
     if record.get("boot") != boot:
-        record = {**record, "boot": boot}
-        records.update(engine, record, sync=False)
+        record = records.update(engine, record, {"boot": boot}, sync=False)
     return record
 
 
@@ -146,8 +145,8 @@ def ended(engine, container_id, alive=None):
         if alive is not None:
             os.set_inheritable(alive, False)
         quick = record.get("quick", 0) + 1 if _was_quick(final) else 0
-        record = {**record, "restarts": record.get("restarts", 0) + 1, "quick": quick}
-        records.update(engine, record, sync=False)
+        counted = {"restarts": record.get("restarts", 0) + 1, "quick": quick}
+        record = records.update(engine, record, counted, sync=False)
         _unlink(f"{records.run_directory(engine, container_id)}/paused")
         try:
             run.detached(engine, began(engine, record), Start(alive=alive))

@@ -19,6 +19,7 @@ from rootless.engine import events
 from rootless.errors import RlError
 from rootless.kernel import files
 from rootless.model import jsontext
+from rootless.store import shape
 
 VERSION = 1
 _LIMIT = 1 << 20
@@ -382,13 +383,16 @@ def users(engine):
             continue
         try:
             record = jsontext.loads(read_file(f"{base}/{container}/record.json", 16 << 20))
-            listed = record.get("volumes") or ()
-            for name in listed:
-                used.setdefault(name, []).append(container)
         except (FileNotFoundError, NotADirectoryError):
             continue  # being made or being removed
-        except (OSError, ValueError, AttributeError, TypeError):
+        except (OSError, ValueError):
             unreadable.append(container)
+            continue
+        if shape.problem(record, container):
+            unreadable.append(container)
+            continue
+        for name in record["volumes"]:
+            used.setdefault(name, []).append(container)
     return used, unreadable
 
 

@@ -19,6 +19,9 @@ RENAME_NOREPLACE = 1
 O_PATH = os.O_PATH | os.O_CLOEXEC
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
+# What says nothing about a file: this process or the machine has run out of something.
+SHORTAGE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)
+
 _FICLONE = 0x40049409
 _SYNC_FILE_RANGE_WRITE = 2
 _MAGIC = {
@@ -235,7 +238,8 @@ def write_atomic(directory, name, data, mode=0o600, sync=True):
 
 
 def read_limited(directory, name, limit):
-    """The content (bytes) of the ordinary file ``name`` of the directory descriptor.
+    """The content (bytes) of the ordinary file ``name`` of the directory descriptor (None:
+    ``name`` is a path).
 
     Never waits and follows no link: a FIFO, a device or a link is EINVAL or ELOOP, a file
     of more than ``limit`` bytes EFBIG.  FileNotFoundError if there is none.

@@ -12,7 +12,7 @@ import zlib
 
 from rootless.errors import RlError
 from rootless.kernel import files, userns
-from rootless.store import digests, gc, records
+from rootless.store import digests, gc, records, shape
 
 _PIECE = 1 << 20
 
@@ -363,7 +363,11 @@ def _containers(store, problems):
             continue
         finally:
             os.close(directory)
-        for layer in record.get("layers") or ():
+        problem = shape.problem(record, name)
+        if problem:
+            problems.append(Problem("container", name, problem))
+            continue
+        for layer in record["layers"]:
             if not _layer_here(store, layer):
                 problems.append(Problem("container-layer", name, f"{layer} is missing"))
 

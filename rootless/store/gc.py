@@ -12,7 +12,7 @@ import time
 from rootless.errors import RlError
 from rootless.kernel import files, userns
 from rootless.model import jsontext
-from rootless.store import cache, digests, records
+from rootless.store import cache, digests, records, shape
 
 _DRAFT_PATIENCE = 600
 MANIFEST_LIMIT = 4 << 20
@@ -146,6 +146,10 @@ def _mark_containers(store, needed):
             continue
         finally:
             os.close(directory)
+        problem = shape.problem(record, name.removeprefix(".new-").removeprefix(".gone-"))
+        if problem:
+            needed.blind.append(f"containers/{name}: {problem}")
+            continue
         _collect_digests(record, needed.layers, 0)
 
 

@@ -1,13 +1,24 @@
 """Containers on disk while others create, name and remove them."""
 
+import json
 import os
 import threading
 from types import SimpleNamespace
 
 import pytest
 
-from rootless.engine import contents, records, remove, start
+from rootless.engine import contents, naming, records, remove, start
 from rootless.kernel import files
+from rootless.store import shape
+
+RECORD = {
+    "version": 1, "created": "2026-01-01T00:00:00Z", "image": None, "image_name": "x",
+    "rootfs": "/x", "layers": [], "command": ["true"], "labels": {}, "hostname": "x",
+    "tty": False, "stdin_open": False, "remove": False, "stop_signal": 15, "stop_timeout": 10,
+    "log": {"driver": "none"}, "restart": None, "volumes": [], "anonymous_volumes": [],
+    "mounts": [], "network": {"parsed": {"mode": "none"}}, "ports": [], "networks": [],
+    "requires": [], "rung": "range", "options": {"given": {}},
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -19,7 +30,7 @@ def engine(workdir):
 
 def made(engine, name="web", **facts):
     """A container that exists: its record."""
-    record = {"id": records.new_id(), "name": name, "remove": False, **facts}
+    record = {**RECORD, "id": records.new_id(), "name": name, **facts}
     draft = records.begin(engine, record["id"])
     records.reserve_name(engine, name, record["id"])
     records.create(engine, record, {}, draft)
@@ -150,7 +161,72 @@ def test_a_record_that_vanishes(engine):
         records.write(here, "record.json", record)
     os.close(here)
     with pytest.raises(records.NoContainer):
-        records.update(engine, record)
+        records.update(engine, record, {"boot": "x"})
+
+
+def test_changes_at_once_all_last(engine):
+    record = made(engine)
+
+    def change(number):
+        for _ in range(20):
+            records.update(engine, record, {f"f{number}": True}, sync=False)
+
+    assert together(4, change) == [None] * 4
+    assert {f"f{number}" for number in range(4)} <= set(records.load(engine, record["id"]))
+
+
+def test_renames_at_once_leave_one_name(engine):
+    for _ in range(20):
+        record, names = made(engine, "web"), ["one", "two", "web3", "web4"]
+        together(4, lambda number, record=record, names=names: naming.rename(
+            engine, record, names[number]))  # fmt: skip
+        found = records.load(engine, record["id"])["name"]
+        assert os.listdir(f"{engine.config.root}/names") == [found]
+        remove.remove(engine, records.load(engine, record["id"]))
+
+
+def test_the_name_of_a_killed_rename_can_be_had(engine):
+    record = made(engine, "old")
+    os.link(f"{engine.config.root}/names/old", f"{engine.config.root}/names/new")  # killed here
+    other = made(engine, "new")
+    assert records.name_holder(engine, "new") == other["id"]
+    with pytest.raises(records.NameTaken):
+        naming.rename(engine, record, "new")
+    os.link(f"{engine.config.root}/names/old", f"{engine.config.root}/names/third")
+    remove.sweep(engine)
+    assert sorted(os.listdir(f"{engine.config.root}/names")) == ["new", "old"]
+
+
+@pytest.mark.parametrize("key", [*shape._RECORD, "options", "network"])
+def test_a_record_without_something_is_damaged(engine, key):
+    record = made(engine)
+    path = f"{records.directory(engine, record['id'])}/record.json"
+    for value in (None, 5.5, {}, ["x"]):
+        if type(value) in shape._RECORD[key] and key not in shape._INNER:
+            continue
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump({**record, key: value}, file)
+        with pytest.raises(records.Damaged):
+            records.load(engine, record["id"])
+        assert records.everything(engine)[0]["damaged"]
+        assert shape.problem({**record, key: value}, record["id"])
+
+
+def test_a_record_of_the_future_is_said_to_be_one(engine):
+    record = made(engine, version=records.VERSION + 1)
+    with pytest.raises(records.Newer):
+        records.load(engine, record["id"])
+    assert records.everything(engine)[0]["newer"]
+
+
+def test_an_end_that_cannot_be_read_is_an_end(engine):
+    record = made(engine)
+    path = f"{records.directory(engine, record['id'])}/exit"
+    for junk in ("", "[]", "{}", '"x"', "["):
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(junk)
+        found = records.state(engine, record)
+        assert (found["status"], found["exit"]["reason"]) == ("exited", "damaged")
 
 
 def test_who_reads_keeps_others_from_starting_and_removing(engine):
