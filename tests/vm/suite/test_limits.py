@@ -56,7 +56,9 @@ def test_what_inspect_shows(here):
     rows = {row["Option"]: row for row in facts["Rl"]["Limits"]}
     assert set(rows) == {"--memory", "--cpus", "--pids-limit", "--memory-reservation",
                          "--cpu-shares", "--cgroup-conf"}  # fmt: skip
+    reserved = rows.pop("--memory-reservation")  # it counts as far as the groups above have it
     assert all(row["Enforced"] for row in rows.values()), rows
+    assert reserved["Kernel"] == str(50 << 20)
     assert rows["--memory"]["Kernel"] == str(100 << 20)
     assert rows["--cpus"]["Kernel"] == "25000 100000"
     host = facts["HostConfig"]
