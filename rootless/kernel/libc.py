@@ -20,6 +20,7 @@ AT_RECURSIVE = 0x8000
 # Numbers that all 64-bit architectures share since Linux 4.20 (asm-generic/unistd.h), and
 # the ones that differ, for the machines rl is built for.
 _X86 = {
+    "clone": 56,
     "pivot_root": 155,
     "capget": 125,
     "capset": 126,
@@ -32,6 +33,7 @@ _X86 = {
     "mknodat": 259,
 }
 _GENERIC = {
+    "clone": 220,
     "pivot_root": 41,
     "capget": 90,
     "capset": 91,

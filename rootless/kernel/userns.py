@@ -19,6 +19,7 @@ CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 
+_SIGCHLD = 17
 _EVERY_ID = 0xFFFFFFFF
 _NS_GET_PARENT = 0xB702
 _CAP_SETGID, _CAP_SETUID = 6, 7
@@ -49,6 +50,19 @@ def unshare(flags):
 def setns(descriptor, flags=0):
     """setns(2): ``descriptor`` is of a namespace, or a pidfd with the CLONE_NEW* wanted."""
     libc.syscall("setns", descriptor, flags)
+
+
+def fork_into(flags):
+    """fork(2) into new namespaces (clone(2)): 0 in the child, its pid in the parent.
+
+    One call for what takes two forks otherwise, because a process can't enter a new pid
+    namespace itself.  Python isn't told, as it is by os.fork: only for a process without
+    threads whose child becomes another program.  NoUserNamespace if that is refused.
+    """
+    try:
+        return libc.syscall("clone", flags | _SIGCHLD, 0, 0, 0, 0)
+    except OSError as error:
+        raise _refused(error) from None
 
 
 # --- which ids may be mapped ---------------------------------------------------------------
@@ -153,13 +167,17 @@ def enter_new():
     try:
         unshare(CLONE_NEWUSER)
     except OSError as error:
-        reason = {
-            1: "the kernel or a security module forbids it (EPERM)",
-            22: "this process has threads, or the kernel was built without them (EINVAL)",
-            28: "the limit user.max_user_namespaces is reached (ENOSPC)",
-            38: "the kernel was built without them, or a sandbox hides them (ENOSYS)",
-        }.get(error.errno, error.strerror)
-        raise NoUserNamespace(reason) from None
+        raise _refused(error) from None
+
+
+def _refused(error):
+    reason = {
+        1: "the kernel or a security module forbids it (EPERM)",
+        22: "this process has threads, or the kernel was built without them (EINVAL)",
+        28: "the limit user.max_user_namespaces is reached (ENOSPC)",
+        38: "the kernel was built without them, or a sandbox hides them (ENOSYS)",
+    }.get(error.errno, error.strerror)
+    return NoUserNamespace(reason)
 
 
 def become_root():

@@ -12,7 +12,8 @@
     P3 → P1  ready              everything is mounted and pivoted
     P1 → P3  go (a pipe)        the network is up; or later, by the monitor
 
-Words travel over one SOCK_SEQPACKET pair; errors over the status pipe, which execve
+Where all namespaces are new, as with most containers, P2 is P3 ("init 0"): one clone(2) makes it
+in them.  Words travel over one SOCK_SEQPACKET pair; errors over the status pipe, which execve
 closes (docs/monitor.md).  No thread runs and nothing is imported after the first fork.
 """
 
@@ -221,7 +222,8 @@ def _pipes(job):
 
 def _launch(job):
     """Make P2 and P3 and go along until P3 is ready; the monitor's descriptors by name."""
-    stage = os.fork()
+    job.direct = _all_new(job)
+    stage = userns.fork_into(job.direct | userns.CLONE_NEWUSER) if job.direct else os.fork()
     if stage == 0:
         try:
             _stage(job)
@@ -259,8 +261,9 @@ def _converse(job, stage, descriptors):
             if job.cgroup:
                 job.cgroup.keep_out(int(value))
         elif verb == "init":
-            init_pid = int(value)
-            process.wait_exit(stage)
+            init_pid = int(value) or stage
+            if init_pid != stage:
+                process.wait_exit(stage)
             if job.network:
                 job.helpers += _connect(job, init_pid, ancillary)
         elif verb == "terminal":
@@ -350,6 +353,8 @@ def _stage(job):
             os.close(descriptor)
         job.step = "user namespace"
         _enter_user_namespace(job)
+        if job.direct:
+            _become_only_child(job)
         if "shm" in job.join:
             _borrow(job)
         if job.rootfs["driver"] == "fuse-overlayfs" and not job.staged:
@@ -385,9 +390,33 @@ def _stage(job):
         init.failed(job.status, job.step, error)
 
 
+def _all_new(job):
+    """The flags of clone(2) for a container that joins nothing and needs no process beside
+    P3: P2 is P3 then, made by one fork instead of two.  0 where it needs its two."""
+    kinds = {entry["type"] for entry in job.spec["linux"]["namespaces"]}
+    served = job.rootfs["driver"] == "fuse-overlayfs" or "capped" in job.rootfs
+    if job.join or job.staged or served or "pid" not in kinds:
+        return 0
+    # That of cgroups is of the cgroup that its maker is in: later, when P1 has put it there.
+    flags = (flag for kind, flag in _NAMESPACES.items() if kind in kinds and kind != "cgroup")
+    return sum(flags)
+
+
+def _become_only_child(job):
+    """P2 that is P3: it has its namespaces.  Never returns."""
+    job.step = "namespaces"
+    if any(entry["type"] == "cgroup" for entry in job.spec["linux"]["namespaces"]):
+        userns.unshare(userns.CLONE_NEWCGROUP)
+    if job.direct & userns.CLONE_NEWNET:
+        netlink.no_duplicate_checks()
+    job.step = "root"
+    _tell_init(job, 0, job.direct)
+    _become_init(job)
+
+
 def _tell_init(job, pid, flags):
-    """The pid of P3, and with it a socket that configures the network namespace: P1 is no
-    member of it and can't make one."""
+    """The pid of P3 (0: who tells it), and with it a socket that configures the network
+    namespace: P1 is no member of it and can't make one."""
     said = f"init {pid}".encode()
     if not (job.network and flags & userns.CLONE_NEWNET):
         job.sync.send(said)
@@ -409,8 +438,9 @@ def _enter_user_namespace(job):
         userns.setns(userns.parent_of(joined) if job.staged else joined, userns.CLONE_NEWUSER)
         job.tell("joined")
     else:
-        process.prctl(process.PR_SET_DUMPABLE, 1)
-        userns.enter_new()
+        if not job.direct:
+            process.prctl(process.PR_SET_DUMPABLE, 1)
+            userns.enter_new()
         job.tell("entered")
     if job.sync.recv(16) != b"mapped":
         os._exit(125)

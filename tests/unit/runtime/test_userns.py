@@ -36,6 +36,32 @@ def ids():
     return Ids([Range(0, os.geteuid(), 1)], [Range(0, os.getegid(), 1)], "single")
 
 
+def test_one_fork_makes_all_namespaces():
+    names = ("user", "pid", "mnt", "uts")
+    before = [os.readlink(f"/proc/self/ns/{name}") for name in names]
+    near, far = os.pipe()
+    child = userns.fork_into(
+        userns.CLONE_NEWUSER | userns.CLONE_NEWPID | userns.CLONE_NEWNS | userns.CLONE_NEWUTS
+    )
+    if child == 0:
+        try:
+            after = [os.readlink(f"/proc/self/ns/{name}") for name in names]
+            same = [one for one, other in zip(before, after, strict=True) if one == other]
+            said = f"{os.getpid()} {len(same)} {userns.read_map('/proc/self/uid_map')}"
+            os.write(far, said.encode())
+        finally:
+            os._exit(7)
+    os.close(far)
+    assert os.read(near, 256) == b"1 0 ()"
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    os.close(near)
+
+
+def test_a_fork_that_is_refused():
+    with pytest.raises(userns.NoUserNamespace):  # a thread shares what a namespace is of
+        userns.fork_into(userns.CLONE_NEWUSER | 0x200)
+
+
 def facts():
     return os.getuid(), os.getgid(), userns.read_map("/proc/self/uid_map") == (
         (0, int(os.environ["RLT_UID"]), 1),)
