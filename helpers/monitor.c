@@ -20,6 +20,7 @@
 #include "monitor_clients.h"
 #include "monitor_health.h"
 #include "monitor_record.h"
+#include "monitor_regain.h"
 #include "monitor_words.h"
 
 #define POLLED (8 + CLIENTS)
@@ -176,7 +177,10 @@ static void reap(void)
     }
 }
 
-/* Only what wait says is a living child of ours is ever killed. */
+/* Only what wait says is a living child of ours is ever killed.
+ *
+ * fuse2fs serves the writable layer and ends, its last byte written, when nobody uses that any
+ * more: it is never killed, only asked where others are. */
 static int end_helpers(int number)
 {
     int alive = 0;
@@ -189,8 +193,12 @@ static int end_helpers(int number)
             m.helpers[i] = 0;
             continue;
         }
-        if (number != 0)
+        if (m.writers >> i & 1) {
+            if (number == SIGKILL)
+                SYS2(__NR_kill, m.helpers[i], SIGTERM);
+        } else if (number != 0) {
             SYS2(__NR_kill, m.helpers[i], m.unawaited >> i & 1 ? SIGKILL : number);
+        }
         alive |= !(m.unawaited >> i & 1);
     }
     return alive;
@@ -215,6 +223,8 @@ static void read_signals(void)
     while (SYS3(__NR_read, m.signals, &news, sizeof news) == (long)sizeof news) {
         if (news.ssi_signo == SIGCHLD) {
             reap();
+        } else if (news.ssi_signo == SIGUSR1) {
+            regain();
         } else {
             m.terminated = m.impatient = 1;
             m.must_restart = 0;
@@ -250,6 +260,10 @@ static void container_ended(void)
     note_end();
     close_stdin_pipe();
     health_kill();
+    if (m.layer >= 0) {
+        SYS1(__NR_close, m.layer);
+        m.layer = -1;
+    }
     end_helpers(SIGTERM);
     m.helpers_kill_at = m.now + HELPER_PATIENCE;
 }

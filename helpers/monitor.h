@@ -76,13 +76,15 @@ struct monitor {
     const char *id, *name, *log_tag;
     const char *events, *event; /* the event log's path below dir; facts for each line of it */
     char **environment;
-    int pid, dir, run, alive, alive_kept, in, pty, pty_peer, listen, status, go, cgroup, null;
+    int pid, dir, run, alive, alive_kept, in, pty, pty_peer, listen, status, go, cgroup, layer,
+        null;
     int signals, exit_file;
     struct stream streams[2];
     struct client clients[CLIENTS];
     int helpers[HELPERS];
     int helper_count;
     unsigned unawaited; /* bit N: helpers[N] has nothing that anybody could miss */
+    unsigned writers;   /* bit N: helpers[N] has something to write out, and ends by itself */
     /* settings */
     int stop_signal, founder_bits;
     int64_t stop_timeout, timeout, patience;

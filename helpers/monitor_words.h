@@ -30,7 +30,7 @@ static const char *on_exit_if = "always";
 static const char *health_on_failure = "none";
 static const char *log_path = "ctr.log";
 static int64_t log_max_bytes;
-static int one_helper, one_unawaited;
+static int one_helper, one_unawaited, one_writer;
 
 static const struct word words[] = {
     {"id", WORD_TEXT, &m.id},
@@ -50,6 +50,7 @@ static const struct word words[] = {
     {"status", WORD_FD, &m.status},
     {"go", WORD_FD, &m.go},
     {"cgroup", WORD_FD, &m.cgroup},
+    {"layer", WORD_FD, &m.layer},
     {"events", WORD_TEXT, &m.events},
     {"event", WORD_TEXT, &m.event},
     {"log", WORD_TEXT, &log_kind},
@@ -63,6 +64,7 @@ static const struct word words[] = {
     {"patience", WORD_MS, &m.patience},
     {"helper", WORD_INT, &one_helper},
     {"unawaited", WORD_INT, &one_unawaited},
+    {"writer", WORD_INT, &one_writer},
     {"sync", WORD_TEXT, &sync_mode},
     {"restart", WORD_TEXT, &restart_policy},
     {"restarts", WORD_INT, &m.restarts},
@@ -113,12 +115,15 @@ static const char *read_int(const struct word *word, long long value)
     if (value > INT32_MAX)
         return "too large a number";
     *(int *)word->target = (int)value;
-    if (word->target != &one_helper && word->target != &one_unawaited)
+    if (word->target != &one_helper && word->target != &one_unawaited &&
+        word->target != &one_writer)
         return NULL;
     if (m.helper_count == HELPERS)
         return "too many helpers";
     if (word->target == &one_unawaited)
         m.unawaited |= 1u << m.helper_count;
+    if (word->target == &one_writer)
+        m.writers |= 1u << m.helper_count;
     m.helpers[m.helper_count++] = (int)value;
     return NULL;
 }
@@ -164,7 +169,7 @@ static void set_defaults(void)
 {
     m.id = m.name = m.log_tag = "";
     m.dir = m.run = m.alive = m.in = m.pty = m.pty_peer = m.listen = m.status = m.go = -1;
-    m.cgroup = m.signals = m.exit_file = -1;
+    m.cgroup = m.layer = m.signals = m.exit_file = -1;
     m.streams[0] = (struct stream){-1, 0, packets[0]};
     m.streams[1] = (struct stream){-1, 0, packets[1]};
     for (int i = 0; i < CLIENTS; i++)
@@ -363,7 +368,7 @@ static void start_streams(void)
 
 static const char *set_up(void)
 {
-    uint64_t set = SIGNAL_BIT(SIGCHLD) | SIGNAL_BIT(SIGTERM);
+    uint64_t set = SIGNAL_BIT(SIGCHLD) | SIGNAL_BIT(SIGTERM) | SIGNAL_BIT(SIGUSR1);
 
     if (m.dir < 0 || m.run < 0)
         return "dir and run are required";

@@ -234,10 +234,10 @@ def driver_of_new(engine, spec):
     for entry in spec["linux"]["namespaces"]:
         if entry["type"] == "user" and ("container" in entry or entry.get("path")):
             return None
-    return best_driver(engine, any(_shifts(engine, ids_of(engine, spec)))).name
+    return best_driver(engine, any(shifts(engine, ids_of(engine, spec)))).name
 
 
-def _shifts(engine, ids):
+def shifts(engine, ids):
     """How the layers' owners differ from what the map ``ids`` wants: for the driver."""
     if ids.single:  # with one id every file is that one's, under whatever number
         return (), ()
@@ -251,12 +251,16 @@ def root(engine, record, ids, volatile=False):
     """
     if record["rootfs"]:
         return _own_root(engine, record)
-    shifts = _shifts(engine, ids)
-    chosen = driver(engine, record, shifted=any(shifts))
+    pieces = shifts(engine, ids)
+    chosen = driver(engine, record, shifted=any(pieces))
+    if record.get("capped"):
+        from rootless.engine import capped
+
+        return capped.root(engine, record, chosen, pieces)
     return chosen.prepare(
         records.directory(engine, record["id"]),
         engine.store.layers.paths(record["layers"]),
-        *shifts,
+        *pieces,
         volatile=volatile,
     )
 

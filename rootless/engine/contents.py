@@ -21,28 +21,45 @@ class Kept:
     def __init__(self, engine, record):
         self.engine = engine
         self.record = record
-        self.alive = None
+        self.alive = self.layer = None
 
     def __enter__(self):
+        self._hold()
+        if self.record.get("capped"):
+            self.engine.layers[self.record["id"]] = self
+        return self
+
+    def home(self):
+        """Where the directories of a layer that has a size are, opened when first asked for."""
+        if self.layer is None:
+            from rootless.engine.capped import Layer
+
+            self.layer = Layer(self.engine, self.record)
+        return self.layer.path
+
+    def _hold(self):
         container_id = self.record["id"]
         run_dir = records.run_directory(self.engine, container_id)
         try:
             alive = records.open_life(run_dir)
         except OSError:
-            return self  # the directory of another session, which is over
+            return  # the directory of another session, which is over
         free = files.lock(alive, exclusive=False, wait=False)
         if free and records.is_current(self.engine, container_id, run_dir, alive):
             self.alive = alive
-            return self
+            return
         gone = not os.path.isdir(records.directory(self.engine, container_id))
         if free and gone and records.in_place(run_dir, alive):
             records.drop_run_directory(run_dir)
         os.close(alive)
         if gone:
             raise records.NoContainer(self.record["name"])
-        return self
 
     def __exit__(self, kind, error, _):
+        if self.record.get("capped"):
+            del self.engine.layers[self.record["id"]]
+        if self.layer is not None:
+            self.layer.close()
         if self.alive is not None:
             os.close(self.alive)
         gone = isinstance(error, (FileNotFoundError, userns.ChildDied))
@@ -57,7 +74,7 @@ class OwnRoot(RlError):
 
 
 def place(engine, record):
-    """(driver, directory, paths of its layers) of a container that has an image.
+    """(driver, directory, paths of its layers) of a container that has an image, and is Kept.
 
     The root is prepared if it never was, so all three can be used.  Raises OwnRoot, and
     RungChanged where its files can't be understood any more.
@@ -68,7 +85,10 @@ def place(engine, record):
         raise assemble.RungChanged(record["name"], record["rung"], engine.ids.rung)
     if not has_root(engine, record):
         prepare(engine, record)
-    home = records.directory(engine, record["id"])
+    if record.get("capped"):
+        home = engine.layers[record["id"]].home()
+    else:
+        home = records.directory(engine, record["id"])
     return assemble.driver(engine, record), home, engine.store.layers.paths(record["layers"])
 
 
@@ -80,6 +100,8 @@ def prepare(engine, record):
 
 def has_root(engine, record):
     """False as long as the container has no writable layer: it has changed nothing."""
+    if record.get("capped"):
+        return True  # whoever opens it makes what is missing
     home = records.directory(engine, record["id"])
     return bool(record.get("driver")) and any(
         os.path.lexists(f"{home}/{name}") for name in ("upper", "rootfs")

@@ -17,6 +17,7 @@ class Engine:
         self._ids = None
         self._store = None
         self._found = {}
+        self.layers = {}  # id → engine.contents.Kept of a container whose layer has a size
 
     @property
     def runroot(self):

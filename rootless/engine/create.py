@@ -55,6 +55,7 @@ def _create(engine, request, progress, durable, before):
         records.check_name(options["name"])
     _check_words(options)
     limited = _limits(engine, options)  # before any image is fetched
+    size = _layer_size(engine, options)
     image = _image(engine, request, progress)
     host = gather(
         engine.ids,
@@ -71,9 +72,7 @@ def _create(engine, request, progress, durable, before):
     spec["linux"]["resources"], spec["rl"]["cgroups"] = limited
     _warn(spec)
     record = _record(engine, request, container_id, image, spec)
-    if not record["rootfs"]:
-        # Now, because to replace a record makes ext4 write it to the disk at once.
-        record["driver"] = assemble.driver_of_new(engine, spec)
+    _settle_driver(engine, record, spec, size)
     if options.get("replace") and options.get("name"):
         _replace(engine, options["name"])
     draft = records.begin(engine, container_id)
@@ -81,6 +80,8 @@ def _create(engine, request, progress, durable, before):
         record["name"] = _take_name(engine, options.get("name"), container_id)
         if before:
             before(record)
+        if size:
+            size.make(engine, record, draft)
         records.create(engine, record, spec, draft)
         if request.verb == "create":  # a run comes to them at once
             _make_volumes(engine, record)
@@ -120,6 +121,23 @@ def _limits(engine, options):
     from rootless.engine import cgroups
 
     return cgroups.plan(engine, options)
+
+
+def _layer_size(engine, options):
+    """An engine.capped.Plan of what --storage-opt says; None where it wasn't given."""
+    if not options.get("storage_opt"):
+        return None
+    from rootless.engine import capped
+
+    return capped.Plan(engine, options)
+
+
+def _settle_driver(engine, record, spec, size):
+    if size:
+        size.settle(engine, record, spec)
+    elif not record["rootfs"]:
+        # Now, because to replace a record makes ext4 write it to the disk at once.
+        record["driver"] = assemble.driver_of_new(engine, spec)
 
 
 def _owns_cgroup(engine, options):

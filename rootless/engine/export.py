@@ -28,8 +28,39 @@ def merged(engine, record, write):
             rootfs = contents.prepare(engine, record)
             exporting.export_rootfs(engine.store, rootfs, home, (), write)
             return
+        if record.get("capped"):
+            _merged_capped(engine, record, write)
+            return
         driver, home, layers = contents.place(engine, record)
         exporting.export_merged(driver, home, layers, write)
+
+
+def _merged_capped(engine, record, write):
+    """The same where the layer has a size."""
+    layers = engine.store.layers.paths(record["layers"])
+    if records.state(engine, record)["pid"]:
+        _live(engine, record, layers, write)
+        return
+    rootfs = contents.prepare(engine, record)
+    home = records.directory(engine, record["id"])
+    exporting.export_rootfs(engine.store, rootfs, home, layers, write)
+
+
+def _live(engine, record, layers, write):
+    """A running container: its upper layer is mounted nowhere, its root is where it runs."""
+    from rootless.runtime import enter
+
+    facts = exporting.facts_of(engine.store, layers)
+    reading, writing = os.pipe()
+    try:
+        pid = records.state(engine, record)["pid"]
+        child = enter.start_inside(pid, exporting.write_live, writing, *facts, keep=(writing,))
+    except BaseException:
+        os.close(reading)
+        raise
+    finally:
+        os.close(writing)
+    exporting.pass_on(child, reading, write)
 
 
 def write_to(path, work):

@@ -8,7 +8,7 @@ from rootless.engine import probes
 from rootless.engine.checks import facts
 from rootless.errors import RlError
 
-LADDERS = ("ids", "layer", "limits", "network", "user networks",
+LADDERS = ("ids", "layer", "layer size", "limits", "network", "user networks",
            "runtime directory", "confinement")
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
@@ -25,6 +25,7 @@ def ladders(engine, fresh=False):
     return {
         "ids": _ids(engine, fresh),
         "layer": _layer(engine, fresh),
+        "layer size": _layer_size(engine, fresh),
         "limits": _limits(engine),
         "network": _network(engine, fresh),
         "user networks": _user_networks(engine, fresh),
@@ -98,6 +99,16 @@ def _layer(engine, fresh):
         for row in rows
         if row["rung"] == named
     ]
+
+
+def _layer_size(engine, fresh):
+    """What holds a writable layer to --storage-opt size=."""
+    from rootless.engine import capped
+
+    try:
+        return capped.rungs(engine, fresh)
+    except (RlError, OSError) as error:
+        return [_row("tmpfs", False, str(error)), _row("none", True, "a size is an error")]
 
 
 def _network(engine, fresh):

@@ -84,6 +84,10 @@ class Container:
         engine, record = self.engine, self.record
         if record["rung"] != engine.ids.rung:
             raise assemble.RungChanged(record["name"], record["rung"], engine.ids.rung)
+        if record.get("capped"):
+            from rootless.engine import capped
+
+            capped.check_kept(record, "it is not running")
         rootfs = contents.prepare(engine, record)
         self.rootfs = {**rootfs, "uidmapping": [], "gidmapping": []}
         self.home = records.directory(engine, record["id"])

@@ -147,11 +147,16 @@ def _cgroup(engine, record):
 
 
 def _limits(engine, record, spec):
-    if not spec["linux"].get("resources"):
-        return []
-    from rootless.engine import enforced
+    found = []
+    if spec["linux"].get("resources"):
+        from rootless.engine import enforced
 
-    return enforced.report(engine, record, spec)
+        found = enforced.report(engine, record, spec)
+    if record.get("capped"):
+        from rootless.engine import capped
+
+        found.append(capped.report(engine, record))
+    return found
 
 
 def _error(ended, status):
@@ -290,6 +295,7 @@ def _host_config(engine, record, spec, state):
         "PublishAllPorts": bool(given.get("publish_all")),
         "ReadonlyRootfs": spec["root"]["readonly"],
         "SecurityOpt": list(given.get("security_opt") or ()),
+        "StorageOpt": {"size": record["capped"]["asked"]} if record.get("capped") else None,
         "Tmpfs": {entry["destination"]: ",".join(entry["options"])
                   for entry in spec["mounts"] if entry["type"] == "tmpfs"},
         **_resources(engine, record, spec, state),

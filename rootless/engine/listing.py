@@ -183,6 +183,10 @@ def add_sizes(engine, found):
     for row in found:
         record = row["record"]
         own = disk_usage(records.directory(engine, record["id"]))
+        if record.get("capped"):
+            from rootless.engine import capped
+
+            own += capped.used(engine, record)
         image = sum(engine.store.layers.size(layer) for layer in record.get("layers", ()))
         row["Size"], row["RootFsSize"] = own, own + image
 

@@ -84,6 +84,12 @@ def mount(engine, record):
     live = bool(records.state(engine, record)["alive"])
     if target in mounted():
         return target, live
+    if record.get("capped"):
+        from rootless.engine import capped
+
+        if live:
+            raise capped.Elsewhere(record["name"])
+        capped.check_kept(record, "it is not running")
     rootfs = {**contents.prepare(engine, record), "uidmapping": [], "gidmapping": []}
     try:
         if rootfs["driver"] == "clone":

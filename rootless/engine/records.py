@@ -101,7 +101,7 @@ def own_run_directory(engine, container_id):
 
 def drop_run_directory(run_dir):
     """Delete a container's runtime directory."""
-    for name in ("control", "started", "paused", "health", "ports", "cgroup", "alive"):
+    for name in ("control", "started", "paused", "health", "ports", "cgroup", "layer", "alive"):
         try:
             os.unlink(f"{run_dir}/{name}")
         except FileNotFoundError:

@@ -115,6 +115,10 @@ def _again(engine, record, seconds):
     if not record["remove"]:
         end(engine, record, seconds)
         return start_one(engine, record)
+    if record.get("capped"):
+        from rootless.engine import capped
+
+        capped.check_kept(record, "it cannot be restarted with them")
     mark = f"{records.run_directory(engine, record['id'])}/restart"
     try:
         kept = os.open(mark, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

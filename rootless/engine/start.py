@@ -79,7 +79,8 @@ def take_lock(engine, record, new=False):
             raise AlreadyRunning(record["name"])
         raise records.NoContainer(record["name"])
     ended = f"{records.directory(engine, record['id'])}/exit"
-    for path in (f"{run_dir}/started", f"{run_dir}/paused", f"{run_dir}/cgroup", ended):
+    for path in (f"{run_dir}/started", f"{run_dir}/paused", f"{run_dir}/cgroup",
+                 f"{run_dir}/layer", ended):
         try:
             os.unlink(path)
         except FileNotFoundError:
@@ -177,6 +178,10 @@ class _Words:
         if job.cgroup and job.cgroup.container:
             opened = os.open(job.cgroup.container, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             words.append(f"cgroup={opened}")
+        if "layer" in descriptors:
+            # Who reads the files of a running container finds them through the monitor.
+            _note_layer(run, descriptors["layer"])
+            words.append(f"layer={descriptors['layer']}")
         words += job.helpers
         words += _policy(record)
         return words + self._afterwards()
@@ -201,6 +206,14 @@ class _Words:
                       f"restart-delay-settled={_FIRST_DELAY}", "alive-kept=1",
                       "on-exit-if=restart", f"on-exit={len(command)}", *command]
         return words
+
+
+def _note_layer(run, descriptor):
+    """Write where the monitor that this process becomes has the writable layer open."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    note = os.open("layer", flags, 0o600, dir_fd=run)
+    os.write(note, f"{os.getpid()} {descriptor}".encode())
+    os.close(note)
 
 
 def _write_pid(path, pid):

@@ -7,6 +7,8 @@
     P2 → P1  entered            P2 has a user namespace, unmapped
     P1 → P2  mapped             newuidmap and newgidmap have run, the cgroup is joined
     P2 → P1  helper PID         fuse-overlayfs, where the root needs it
+    P2 → P1  writer PID         fuse2fs, where the writable layer has a size
+    P2, P3 → P1  layer + fd     the directory that the writable layer lies in, if it is a mount
     P2 → P1  init PID           P3 exists in its namespaces; P2 leaves
     P3 → P1  terminal + fd      the pty's master
     P3 → P1  ready              everything is mounted and pivoted
@@ -96,6 +98,10 @@ class Job:
         """P2, P3 → P1."""
         self.sync.send(" ".join(map(str, words)).encode())
 
+    def hand_over(self, word, descriptor):
+        """P2, P3 → P1, with a descriptor."""
+        self.sync.sendmsg([word.encode()], [(1, 1, descriptor.to_bytes(4, "little"))])
+
     def wait_for_go(self):
         """P3: True once told to go on, False if the launcher or monitor is gone."""
         return bool(os.read(self.go_read, 1))
@@ -116,6 +122,8 @@ def start(job):
     program runs, ``l`` if it couldn't be started.
     """
     init.preload(job)
+    if "capped" in job.rootfs:
+        from rootless.kernel import capped  # noqa: F401
     if any(getattr(step, "copy_up", None) for step in job.plan):
         from rootless.kernel import tree  # noqa: F401
         from rootless.runtime import fill  # noqa: F401
@@ -181,7 +189,8 @@ def let_go(job):
 
 
 _INHERITED = frozenset(
-    ("dir", "run", "alive", "in", "out", "err", "pty", "listen", "client", "status", "go", "cgroup")
+    ("dir", "run", "alive", "in", "out", "err", "pty", "listen", "client", "status", "go", "cgroup",
+     "layer")
 )
 
 
@@ -266,9 +275,14 @@ def _converse(job, stage, descriptors):
                 process.wait_exit(stage)
             if job.network:
                 job.helpers += _connect(job, init_pid, ancillary)
-        elif verb == "terminal":
-            descriptors["pty"] = int.from_bytes(ancillary[0][2][:4], "little")
-            os.set_inheritable(descriptors["pty"], False)
+        elif verb == "writer":
+            job.helpers.append(f"writer={int(value)}")
+            if job.cgroup:
+                job.cgroup.keep_out(int(value))
+        elif verb in ("terminal", "layer"):
+            name = "pty" if verb == "terminal" else verb
+            descriptors[name] = int.from_bytes(ancillary[0][2][:4], "little")
+            os.set_inheritable(descriptors[name], False)
         elif verb == "ready":
             ready = True
         else:
@@ -508,10 +522,29 @@ def _serve_root(job):
     namespace, and the program would hold its own mount.  Done before the pid namespace
     exists, so that the container never sees it; when P2 leaves, it is the monitor's child.
     """
-    tree, pid = overlay.start_fuse(job.rootfs)
+    if "capped" in job.rootfs:
+        tree, pid = _serve_capped(job)
+    else:
+        tree, pid = overlay.start_fuse(job.rootfs)
     job.tell("helper", pid)
     (step,) = [step for step in job.plan if hasattr(step, "serve")]
     step.serve(tree)
+
+
+def _serve_capped(job):
+    """The same above a file system with a size, which lasts as long as somebody uses it."""
+    from rootless.kernel import capped
+
+    space, writer = capped.open_space(job.rootfs["capped"], job.rootfs["like"])
+    if writer:
+        job.tell("writer", writer)
+    try:
+        served = overlay.start_fuse(job.rootfs)
+    finally:
+        capped.let_go(job.rootfs["capped"])
+    job.hand_over("layer", space)
+    os.close(space)
+    return served
 
 
 # --- P3 ------------------------------------------------------------------------------------

@@ -56,21 +56,34 @@ class MountRoot(Op):
         """Take the mount that a program serves; made before all other namespaces."""
         self._tree = tree
 
-    def _make(self):
+    def _make(self, stage):
         if self._tree is not None:
             return self._tree
         if self.rootfs["driver"] == "overlay":
-            return union(self.rootfs)
+            return self._capped(stage) if "capped" in self.rootfs else union(self.rootfs)
         tree = mount.clone_tree(self.rootfs["path"])
         mount.set_attributes(tree, propagation=mount.MS_PRIVATE, recursive=True)
         return tree
 
+    def _capped(self, stage):
+        """An overlay whose upper layer is a tmpfs with a size; the monitor keeps hold of that."""
+        from rootless.kernel import capped
+
+        space, _ = capped.open_space(self.rootfs["capped"], self.rootfs["like"])
+        try:
+            tree = union(self.rootfs)
+        finally:
+            capped.let_go(self.rootfs["capped"])
+        stage.job.hand_over("layer", space)
+        os.close(space)
+        return tree
+
     def gather(self, stage):
-        self._tree = self._make()
+        self._tree = self._make(stage)
         stage.root = RootDir(self._tree)
 
     def execute(self, stage):
-        tree = self._make()
+        tree = self._make(stage)
         if stage.job.staged:
             # The launcher made the target the working directory: no path leads there.
             mount.attach(tree, libc.AT_FDCWD)

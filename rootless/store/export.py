@@ -6,7 +6,7 @@ Runs in the user namespace and streams into a pipe; the caller gets the bytes.
 import errno
 import os
 
-from rootless.kernel import files, userns
+from rootless.kernel import files, mount, userns
 from rootless.store import changes, merged, names
 from rootless.store.tarwrite import TarWriter
 
@@ -59,7 +59,11 @@ def export_rootfs(store, rootfs, container_dir, layer_paths, write):
 def stream(store, write, function, arguments):
     """Run ``function(TarWriter, *arguments)`` as root of the namespace, in a mount namespace of
     its own: what it returns; ``write`` gets what it writes, in pieces (bytes)."""
-    child, reading = start(store, function, arguments)
+    return pass_on(*start(store, function, arguments), write)
+
+
+def pass_on(child, reading, write):
+    """Give ``write`` what a child writes into a pipe, to its end; what the child returned."""
     try:
         while piece := os.read(reading, _PIPE):
             write(piece)
@@ -325,6 +329,33 @@ def _write_merged(writer, rootfs, container_dir, layer_paths):
             mounting.unmount(target, root, server)
     finally:
         os.rmdir(target)
+
+
+def facts_of(store, layer_paths):
+    """({path: owner}, [(path, facts)]) of the owners and the device nodes that only the indexes
+    of the layers have: for ``write_live``."""
+    owners, devices = userns.call_in(store.ids, _facts, list(layer_paths))
+    return owners, devices
+
+
+def _facts(layer_paths):
+    stacked = merged.stack(layer_paths)
+    try:
+        return _all_recorded(stacked), sorted(devices_of(stacked).items())
+    finally:
+        stacked.close()
+
+
+def write_live(root, writing, recorded, devices):
+    """In a running container: write its root as a tar, without what is mounted in it."""
+    tree = mount.clone_tree("", root, recursive=False)
+    try:
+        members = Members(TarWriter(lambda data: files.write_all(writing, data)),
+                          os.open(".", files.DIRECTORY, dir_fd=tree), None, recorded)
+    finally:
+        os.close(tree)
+    members.live = True
+    return _walk(members, devices)
 
 
 def _clone_owner(rootfs, container_dir):

@@ -53,6 +53,9 @@ def CGROUPS(group=_GROUP):
               "enabled, disabled, no-conmon (the monitor stays where rl is), split (below the"
               " cgroup of rl itself)",
               choices=("enabled", "disabled", "no-conmon", "split"), group=group),
+        many("--storage-opt", "size=SIZE",
+             "Bytes that the container may add and change in its root: in memory with --rm, else"
+             " in a file, which takes fuse2fs", group=group),
         value("--cgroup-parent", "NAME", "Slice of systemd, or cgroup below this one, to be in",
               group=group),
     )  # fmt: skip

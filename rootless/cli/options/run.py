@@ -232,7 +232,7 @@ _NOT_BUILT = (
         "this version does not support it",
         "--chrootdirs --link --personality --preserve-fd"
         " --rdt-class --retry --retry-delay --sdnotify --seccomp-policy --shm-size-systemd"
-        " --storage-opt --subgidname --subuidname --volume-driver --health-log-destination"
+        " --subgidname --subuidname --volume-driver --health-log-destination"
         " --health-max-log-count --health-max-log-size --health-startup-cmd"
         " --health-startup-interval --health-startup-retries --health-startup-success"
         " --health-startup-timeout",

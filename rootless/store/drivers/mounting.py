@@ -13,20 +13,39 @@ _EINVAL = 22
 
 
 def mount_rootfs(rootfs, target, write=True, apart=True):
-    """Mount ``rootfs`` and return (descriptor of its root, pid of its server or None).
+    """Mount ``rootfs`` and return (descriptor of its root, pids of its servers, topmost first).
 
     ``target``: an empty directory (path), used where a mount needs one.  ``apart``: this
     process may go into another mount namespace, to leave that of a server: then the server
     ends with us, however we end.
     """
     if rootfs["driver"] == "clone":
-        return os.open(rootfs["path"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), None
-    if rootfs["driver"] == "overlay":
-        return _attached(_overlay(rootfs, write), target), None
-    tree, pid = overlay.start_fuse(rootfs, write)
-    if apart:
+        return os.open(rootfs["path"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), ()
+    if "capped" in rootfs:
+        tree, servers = _capped(rootfs, write)
+    elif rootfs["driver"] == "overlay":
+        tree, servers = _overlay(rootfs, write), ()
+    else:
+        tree, pid = overlay.start_fuse(rootfs, write)
+        servers = (pid,)
+    if servers and apart:
         userns.unshare(userns.CLONE_NEWNS)
-    return _attached(tree, target), pid
+    return _attached(tree, target), servers
+
+
+def _capped(rootfs, write):
+    """Above a file system with a size (kernel.capped), which ends with what is above it."""
+    from rootless.kernel import capped
+
+    space, writer = capped.open_space(rootfs["capped"], rootfs["like"])
+    try:
+        if rootfs["driver"] == "overlay":
+            return _overlay(rootfs, write), ()
+        tree, pid = overlay.start_fuse(rootfs, write)
+        return tree, (pid, writer) if writer else (pid,)
+    finally:
+        capped.let_go(rootfs["capped"])
+        os.close(space)
 
 
 def _overlay(rootfs, write):
@@ -50,7 +69,7 @@ def _attached(tree, target):
         os.close(tree)
 
 
-def unmount(target, root, server):
+def unmount(target, root, servers):
     """End what mount_rootfs began, so that a server has written everything."""
     os.chdir("/")  # whoever worked in there may have left us there, keeping it busy
     os.close(root)
@@ -59,13 +78,13 @@ def unmount(target, root, server):
     except OSError as error:
         if error.errno != _EINVAL:  # a clone needs no mount
             raise
-    if server is None:
-        return
-    deadline = time.monotonic() + _PATIENCE
-    while not os.waitpid(server, os.WNOHANG)[0]:
-        if time.monotonic() > deadline:
-            # It has nothing unwritten: fuse-overlayfs passes every write on at once.
-            os.kill(server, 9)
-            process.wait_exit(server)
-            return
-        time.sleep(0.001)
+    for number, server in enumerate(servers):
+        deadline = time.monotonic() + _PATIENCE
+        while not os.waitpid(server, os.WNOHANG)[0]:
+            # fuse-overlayfs has nothing unwritten, it passes every write on at once; the
+            # file system below it may have, for as long as the disk takes.
+            if number == 0 and time.monotonic() > deadline:
+                os.kill(server, 9)
+                process.wait_exit(server)
+                break
+            time.sleep(0.001)

@@ -7,6 +7,8 @@ from rootless.kernel import files, userns
 from rootless.store.drivers import mounting
 
 _ENOUGH = 3  # layers to try with
+_SMALL = 8 << 20  # bytes of a file system to try with
+_NAMED = "the storage driver {} has to be used"
 
 
 def probe(store, program):
@@ -37,6 +39,57 @@ def _fuse(store, home, program):
     return _attempt(store, home, {"driver": "fuse-overlayfs", "program": program})
 
 
+def probe_capped(store, programs, named=None):
+    """Ways to have a writable layer with a size, tried: rows of rung, ok, reason, drivers.
+
+    ``programs``: name → absolute path or None of fuse-overlayfs, fuse2fs, mke2fs, e2fsck;
+    ``named``: the only driver that may be used, or None.
+    """
+    with store.tmp.make("probe") as work:
+        return [_memory(store, work.path, programs, named),
+                _file(store, work.path, programs, named)]
+
+
+def _memory(store, work, programs, named):
+    row = {"rung": "tmpfs", "ok": False, "reason": _NAMED.format(named), "drivers": []}
+    for number, driver in enumerate(("overlay", "fuse-overlayfs")):
+        if named not in (None, driver):
+            continue
+        rootfs = {"driver": driver, "program": programs["fuse-overlayfs"], "like": (),
+                  "capped": {"way": "tmpfs", "size": _SMALL}}
+        if driver == "overlay" or programs["fuse-overlayfs"]:
+            reason = _attempt(store, f"{work}/tmpfs{number}", rootfs)
+            if reason is None:
+                row["drivers"].append(driver)
+            elif not number or named:
+                row["reason"] = reason
+    if row["drivers"]:
+        row.update(ok=True, reason="")
+    return row
+
+
+def _file(store, work, programs, named):
+    from rootless.kernel import capped
+
+    row = {"rung": "file", "ok": False, "reason": "", "drivers": ["fuse-overlayfs"]}
+    if named not in (None, "fuse-overlayfs"):
+        return {**row, "reason": _NAMED.format(named)}
+    for name in ("fuse2fs", "mke2fs", "e2fsck", "fuse-overlayfs"):
+        if not programs[name]:
+            return {**row, "reason": f"the program {name} isn't installed"}
+    image = f"{work}/image"
+    try:
+        capped.make_image(programs["mke2fs"], image, _SMALL)
+    except RlError as error:
+        return {**row, "reason": error.message}
+    rootfs = {"driver": "fuse-overlayfs", "program": programs["fuse-overlayfs"], "like": (),
+              "options": ["noacl"], "capped": {"way": "file", "size": _SMALL, "image": image,
+                                               "fuse2fs": programs["fuse2fs"],
+                                               "e2fsck": programs["e2fsck"]}}
+    reason = _attempt(store, f"{work}/file", rootfs)
+    return {**row, "ok": reason is None, "reason": reason or ""}
+
+
 def _attempt(store, home, rootfs):
     """None if the driver does all that containers need of it, else why it doesn't (str)."""
     os.mkdir(home, 0o700)
@@ -52,21 +105,26 @@ def _try(home, rootfs):
     """In the namespace: change, delete and replace through a mount, then look underneath."""
     lowers = [f"{home}/lower{number}" for number in range(_ENOUGH)]
     target = f"{home}/merged"
-    for path in (*lowers, f"{home}/upper", f"{home}/work", target):
+    top = f"{home}/layer" if "capped" in rootfs else home
+    own = () if "capped" in rootfs else (f"{top}/upper", f"{top}/work")
+    for path in (*lowers, *own, target):
         os.mkdir(path, 0o755)
     os.mkdir(f"{lowers[-1]}/dir", 0o755)
     for name in ("gone", "changed", "dir/inside"):
         with open(f"{lowers[-1]}/{name}", "wb") as file:
             file.write(b"lower")
-    rootfs.update(lowers=lowers, upper=f"{home}/upper", work=f"{home}/work")
+    rootfs.update(lowers=lowers, upper=f"{top}/upper", work=f"{top}/work")
+    if "capped" in rootfs:
+        rootfs["capped"]["at"] = top
     try:
-        root, server = mounting.mount_rootfs(rootfs, target)
+        root, servers = mounting.mount_rootfs(rootfs, target)
     except OSError as error:
         return f"mounting it fails: {error.strerror}"
     try:
-        return _exercise(root) or _marks(f"{home}/upper")
+        # What is in a file system of its own can't be looked at from here any more.
+        return _exercise(root) or (None if "capped" in rootfs else _marks(f"{home}/upper"))
     finally:
-        mounting.unmount(target, root, server)
+        mounting.unmount(target, root, servers)
 
 
 def _exercise(root):

@@ -8,7 +8,7 @@ import pytest
 
 pytestmark = pytest.mark.integration
 
-LADDERS = ["ids", "layer", "limits", "network", "user networks",
+LADDERS = ["ids", "layer", "layer size", "limits", "network", "user networks",
            "runtime directory", "confinement"]
 
 

@@ -32,6 +32,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.one_id]
     (["--platform", "linux/nosuch", "localhost/busybox", "true"], 125, "linux"),
     (["--platform", "plan9", "localhost/busybox", "true"], 125, "plan9"),
     (["--storage-opt", "x=y", "localhost/busybox", "true"], 125, "--storage-opt"),
+    (["--storage-opt", "size=512k", "localhost/busybox", "true"], 125, "from 1m"),
 ])  # fmt: skip
 def test_one_line_and_a_hint(box, words, code, says):
     result = box.rl.fails("run", "--rm", *words, code=code, says=says)
