@@ -13,6 +13,18 @@ class NotPulled(RlError):
     """cannot pull {name}: {why}"""
 
 
+class NoTransport(RlError):
+    """rl can't pull from {name}:"""
+
+    hint = "it can from a registry, docker-archive:FILE, oci-archive:FILE, oci:DIR and elf:PROGRAM"
+
+
+class NotAName(RlError):
+    """{name} is an image of its own, not another name for {first}"""
+
+    hint = "rl save --multi-image-archive writes them all"
+
+
 class BadDelay(RlError):
     """--retry-delay {0!r}: expected a duration such as 500ms or 2s"""
 
@@ -162,6 +174,9 @@ def _pull_argument(engine, name, settings, chosen, progress, request):
     transport, rest = reference.split_transport(name)
     if transport != "docker":
         return load_any(engine, transport, rest, progress)
+    head, colon, _ = name.partition(":")
+    if colon and head in reference.FOREIGN:
+        raise NoTransport(name=head)
     if name == "hello" and images.lookup(engine, name, settings) is None:
         return [images.resolve(engine, name)]
     if request.all_tags:
@@ -258,6 +273,11 @@ def save(engine, names, form, output, several, progress):
     """
     items = items_to_save(engine, names if several else names[:1])
     if not several:
+        own = (items[0].record["id"], images.find(engine, names[0], lists=True)["id"])
+        for name in names[1:]:
+            other = images.lookup(engine, name, lists=True)
+            if other is not None and other["id"] not in own:
+                raise NotAName(name=name, first=names[0])
         items[0].names += [str(reference.for_local(name)) for name in names[1:]]
     save_items(engine, items, form, output, progress)
     for item in items:

@@ -11,7 +11,7 @@ from rootless.model import reference
 from rootless.store.images import NoSuchImage
 
 # Where podman can push to as well.
-UNKNOWN = ("dir", "docker-daemon", "containers-storage", "sif", "tarball")
+UNKNOWN = reference.FOREIGN
 _FORMS = {"docker-archive": "docker-archive", "oci-archive": "oci-archive", "oci": "oci-dir"}
 # What means something to a registry only.
 FOR_REGISTRIES = ("authfile", "cert_dir", "creds", "tls_verify", "retry", "retry_delay",

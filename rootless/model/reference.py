@@ -24,6 +24,8 @@ DIGEST_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
 
 # What comes before the colon of a name that isn't looked up in a registry.
 TRANSPORTS = ("docker-archive", "oci-archive", "oci", "elf")
+# Those of others that rl does not speak (containers-transports(5)).
+FOREIGN = ("dir", "docker-daemon", "containers-storage", "sif", "tarball")
 
 
 class BadReference(RlError):

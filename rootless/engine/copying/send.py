@@ -33,7 +33,8 @@ def send(root, output, path, confined, owner=None):
     try:
         found = place.open(path)
     except OSError as error:
-        raise NoSource(path, error.strerror) from None
+        hint = None if confined else "it is looked for here; a container's is written NAME:PATH"
+        raise NoSource(path, error.strerror, hint=hint) from None
     writer = TarWriter(lambda data: files.write_all(output, data))
     try:
         kind = os.fstat(found).st_mode & _IFMT

@@ -307,10 +307,19 @@ def test_by_id_has_no_name(rl, made, workdir):
     assert entry["RepoTags"] is None
 
 
+def test_another_image_is_no_name(rl, made, workdir, busybox_image):
+    rl.ok("load", "-q", "-i", busybox_image)
+    other = rl.ok("image", "inspect", "localhost/busybox").json()[0]["Id"]
+    assert other != rl.ok("image", "inspect", made).json()[0]["Id"]
+    rl.fails("save", "-o", f"{workdir}/x", made, "localhost/busybox", says="multi-image-archive")
+    assert not os.path.exists(f"{workdir}/x")
+
+
 def test_save_fails_cleanly(rl, made, workdir):
     rl.fails("save", "-o", f"{workdir}/x", "nothing", says="image not known")
     rl.fails("save", "-o", f"{workdir}/no/x", made, says="No such file", hint=False)
     rl.fails("save", "--format", "oci-dir", made, says="needs a directory")
+    rl.fails("pull", f"dir:{workdir}", says="can't pull from dir:")
     os.mkdir(f"{workdir}/full")
     open(f"{workdir}/full/x", "w").close()
     rl.fails("save", "--format", "oci-dir", "-o", f"{workdir}/full", made, says="not an empty")
