@@ -15,12 +15,19 @@ def move(engine, container_id, wanted):
         raise records.NoContainer(container_id) from None
     try:
         files.lock(here)  # one that moves it at a time
-        before = records.run_directory(engine, container_id)
+        before = os.readlink("run", dir_fd=here)
         return before == wanted or _move(engine, container_id, here, before, wanted)
     except FileNotFoundError:
         raise records.NoContainer(container_id) from None  # removed meanwhile
     finally:
         os.close(here)
+
+
+def link(here, run_dir):
+    """Let the link ``run`` of a container's directory (a descriptor) lead to ``run_dir``."""
+    draft = f"run.{os.urandom(4).hex()}"
+    os.symlink(run_dir, draft, dir_fd=here)
+    os.rename(draft, "run", src_dir_fd=here, dst_dir_fd=here)
 
 
 def _move(engine, container_id, here, before, wanted):
@@ -33,9 +40,7 @@ def _move(engine, container_id, here, before, wanted):
             records.hold(alive) and records.is_current(engine, container_id, before, alive)
         ):
             return False
-        draft = f"run.{os.urandom(4).hex()}"
-        os.symlink(wanted, draft, dir_fd=here)
-        os.rename(draft, "run", src_dir_fd=here, dst_dir_fd=here)
+        link(here, wanted)
         if alive is not None:
             records.drop_run_directory(before)
         return True

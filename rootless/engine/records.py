@@ -88,10 +88,16 @@ def run_directory(engine, container_id):
     The link ``run`` in its durable directory leads there: a login by another way (cron, su)
     may have another runtime directory and must see the same life lock.
     """
+    container = directory(engine, container_id)
     try:
-        return os.readlink(f"{directory(engine, container_id)}/run")
+        found = os.readlink(f"{container}/run")
     except OSError:
         return own_run_directory(engine, container_id)
+    if os.path.exists(f"{found}/alive") or os.path.exists(f"{container}/exit"):
+        return found
+    from rootless.engine import regain
+
+    return regain.regained(engine, container_id, found)
 
 
 def own_run_directory(engine, container_id):
