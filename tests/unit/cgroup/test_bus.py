@@ -7,7 +7,7 @@ from struct import pack
 
 import pytest
 
-from rootless.cgroup import bus, systemd, wire
+from rootless.cgroup import bus, files, group, place, systemd, wire
 
 
 class FakeBus:
@@ -217,3 +217,87 @@ def test_a_queue_that_is_full_is_waited_for(workdir):
         timer.join()
         for one in kept:
             one.close()
+
+
+# --- a start of a container that meets a systemd in trouble ----------------------------------
+
+REFUSALS = {
+    "taken": "org.freedesktop.systemd1.UnitExists",
+    "left": "org.freedesktop.DBus.Error.NoReply",
+    "absent": "org.freedesktop.DBus.Error.ServiceUnknown",
+    "denied": "org.freedesktop.DBus.Error.AccessDenied",
+}
+
+
+@pytest.fixture
+def start(workdir, monkeypatch):
+    """A function that starts a container on a bus that answers as its words say, one after the
+    other, to each request of a scope: the group.Group, and the names that were asked for."""
+    made, names = [], []
+    monkeypatch.setattr(group, "_PAUSE", 0)
+    monkeypatch.setattr(group.Group, "_divide", lambda self, stage: None)
+    monkeypatch.setattr(
+        files, "of_process", lambda pid="self": "/".join(["/app.slice", *names[-1:]])
+    )
+
+    def begin(*words, required=True):
+        left = list(words)
+
+        def answer(message, serial):
+            if message.fields[wire.MEMBER] != "StartTransientUnit":
+                return healthy(message, serial)
+            names.append(message.body[0])
+            word = left.pop(0)
+            if word in REFUSALS:
+                return reply(serial, "s", word, kind=wire.ERROR, error_name=REFUSALS[word])
+            return None if word == "dies" else healthy(message, serial, word)
+
+        made.append(FakeBus(f"{workdir}/bus", answer))
+        one = group.Group(place.Place("systemd", bus=f"{workdir}/bus"), "rl-x", required=required)
+        one.request(os.getpid())
+        one.settle(os.getpid())
+        return one, names
+
+    yield begin
+    for fake in made:
+        fake.close()
+
+
+@pytest.mark.parametrize(("words", "last"), [
+    (["done"], "rl-x.scope"),
+    (["taken", "taken", "done"], "rl-x-3.scope"),
+    (["left", "absent", "absent", "left", "taken", "done"], "rl-x-6.scope"),
+])  # fmt: skip
+def test_a_scope_is_asked_for_again(start, monkeypatch, words, last):
+    # Not in the scope before systemd says so.
+    monkeypatch.setattr(group.Group, "_arrived", lambda self, stage: self._scope == last)
+    one, names = start(*words)
+    assert names[-1] == last and len(names) == len(words)
+    assert one.directory == f"{files.TOP}/app.slice/{last}"
+
+
+def test_a_word_that_was_lost(start):
+    """systemd has moved the process, and then its bus was gone."""
+    one, names = start("dies")
+    assert one.directory == f"{files.TOP}/app.slice/{names[0]}"
+
+
+@pytest.mark.parametrize(("words", "error", "says"), [
+    (["absent"], bus.BusTrouble, "no systemd on it"),
+    (["denied"], bus.Refused, "AccessDenied"),
+    (["failed"], bus.Refused, "could not be started"),
+    (["dies"], bus.BusTrouble, "ended the connection"),
+    (["done"], group.NoCgroup, "process namespace"),
+])  # fmt: skip
+def test_no_scope(start, monkeypatch, words, error, says):
+    monkeypatch.setattr(group.Group, "_arrived", lambda self, stage: False)
+    with pytest.raises(error) as caught:
+        start(*words)
+    assert says in caught.value.message and caught.value.advice
+
+
+@pytest.mark.parametrize("word", ["absent", "denied", "failed", "dies", "done"])
+def test_no_scope_and_nobody_insists(start, monkeypatch, word):
+    monkeypatch.setattr(group.Group, "_arrived", lambda self, stage: False)
+    one, _ = start(word, required=False)
+    assert one.directory is None and one.container is None
