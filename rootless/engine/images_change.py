@@ -5,7 +5,7 @@ from rootless.engine import filters as reader
 from rootless.errors import RlError
 from rootless.image.record import in_lists, is_dangling, name_image
 from rootless.model import reference
-from rootless.store.images import ImageInUse, NoSuchImage
+from rootless.store.images import ImageInUse, NoSuchImage, SeveralNames
 
 
 class NoSuchName(RlError):
@@ -160,9 +160,12 @@ def prune(engine, everything=False, texts=()):
         if not wanted(record.get("labels") or {}, images_list.created(record), pairs):
             continue
         try:
-            engine.store.images.remove(record["id"], force=True)
+            # What has got a name since it was looked at stays.
+            engine.store.images.remove(record["id"], force=True, nameless=not everything)
             events.image(engine, "remove", record["id"], record["id"])
             done.append((record["id"], None))
+        except (SeveralNames, NoSuchImage):
+            continue
         except RlError as error:
             done.append((record["id"], error))
     # Now that the images are gone: steps that only they had come of.

@@ -56,11 +56,11 @@ def _names_history(store, config_digest, names):
 
 
 def name_image(store, record, name):
-    """Make the complete reference ``name`` (str) stand for an image, and remember it."""
-    history = _names_history(store, record["config"], [name])
-    store.images.add(
-        record["manifest"], record["config"], record["layers"], [name], names_history=history
-    )
+    """Make the complete reference ``name`` (str) stand for an image, and remember it.
+
+    NoSuchImage if it was removed meanwhile.
+    """
+    store.images.tag(name, record["id"])
 
 
 def layers_size(store, diff_ids):

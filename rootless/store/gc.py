@@ -6,6 +6,7 @@ starts to need something writes that down before looking whether it is there (an
 container's record, tmp.hold), so one of both always sees the other.
 """
 
+import errno
 import os
 import time
 
@@ -17,6 +18,9 @@ from rootless.store import cache, digests, records, shape
 _DRAFT_PATIENCE = 600
 MANIFEST_LIMIT = 4 << 20
 _DEEPEST = 64
+# Where things lie while it is not sure that they go, and when it is.
+_ASIDE, _DOOMED = "aside", "doomed"
+_COLLECTED = ("layers", *(f"blobs/{algorithm}" for algorithm in digests.SIZES))
 
 
 class Needed:
@@ -178,41 +182,83 @@ def collect(store, resumable=False):
     report = {"layers": [], "blobs": [], "bytes": 0, "kept": needed.blind}
     if needed.blind or not (layers or blobs):
         return report
-    with store.tmp.make("gc") as work:
+    with _workdir(store, blobs, report) as work:
         aside = [(layer, "layers", digests.hexdigits(layer)) for layer in layers]
         aside += [(blob, f"blobs/{blob.partition(':')[0]}", digests.hexdigits(blob))
                   for blob in blobs]
-        moved = _set_aside(store, work, aside)
-        again = mark(store)
-        for digest, kind, name in moved:
-            wanted = again.layers if kind == "layers" else again.blobs
-            if digest in wanted or again.blind:
-                _put_back(store, work, kind, name)
-            else:
-                report["layers" if kind == "layers" else "blobs"].append(digest)
-        report["bytes"] = _delete(store, work, moved)
+        os.mkdir(_ASIDE, 0o700, dir_fd=work.descriptor)
+        place = os.open(_ASIDE, files.DIRECTORY, dir_fd=work.descriptor)
+        try:
+            moved = _set_aside(store, place, aside)
+            again = mark(store)
+            for digest, kind, name in moved:
+                wanted = again.layers if kind == "layers" else again.blobs
+                if digest in wanted or again.blind:
+                    _put_back(store, place, kind, name)
+                else:
+                    report["layers" if kind == "layers" else "blobs"].append(digest)
+        finally:
+            os.close(place)
+        # From here on nothing comes back: a tree may be half deleted (see restore).
+        os.rename(_ASIDE, _DOOMED, src_dir_fd=work.descriptor, dst_dir_fd=work.descriptor)
+        report["bytes"] += _delete(store, work, moved)
     return report
+
+
+def _workdir(store, blobs, report):
+    """The directory to work in.  Where there is no room for it, an unneeded blob makes some:
+    a disk that is full to the last block is just when somebody collects garbage."""
+    for blob in [*sorted(blobs, key=lambda blob: -(store.blobs.size(blob) or 0)), None]:
+        try:
+            return store.tmp.make("gc")
+        except OSError as error:
+            if blob is None or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+        size = store.blobs.size(blob)
+        if blob not in mark(store).blobs and store.blobs.remove(blob):
+            report["blobs"].append(blob)
+            report["bytes"] += size or 0
+    raise AssertionError("unreachable")
 
 
 def _label(kind, name):
     return f"{kind.replace('/', '-')}-{name}"
 
 
-def _set_aside(store, work, candidates):
+def _set_aside(store, place, candidates):
     moved = []
     for digest, kind, name in candidates:
         try:
             os.rename(name, _label(kind, name), src_dir_fd=store.directory(kind),
-                      dst_dir_fd=work.descriptor)
+                      dst_dir_fd=place)
         except FileNotFoundError:
             continue  # another collector was faster
         moved.append((digest, kind, name))
     return moved
 
 
-def _put_back(store, work, kind, name):
+def restore(store, directory):
+    """Put back what a collection that was killed had set aside and not condemned yet.
+
+    ``directory``: a descriptor of the place it worked in, whose lock the caller holds.
+    """
     try:
-        files.renameat2(work.descriptor, _label(kind, name), store.directory(kind), name,
+        place = os.open(_ASIDE, files.DIRECTORY, dir_fd=directory)
+    except FileNotFoundError:
+        return
+    try:
+        for entry in os.listdir(place):
+            label, _, name = entry.rpartition("-")
+            kind = label.replace("-", "/")
+            if digests.is_hex(name) and kind in _COLLECTED:
+                _put_back(store, place, kind, name)
+    finally:
+        os.close(place)
+
+
+def _put_back(store, place, kind, name):
+    try:
+        files.renameat2(place, _label(kind, name), store.directory(kind), name,
                         files.RENAME_NOREPLACE)
     except FileExistsError:
         pass  # somebody made it anew meanwhile: ours goes
@@ -220,7 +266,7 @@ def _put_back(store, work, kind, name):
         if error.errno not in (22, 38):  # no such flag on this file system
             raise
         try:
-            os.rename(_label(kind, name), name, src_dir_fd=work.descriptor,
+            os.rename(_label(kind, name), name, src_dir_fd=place,
                       dst_dir_fd=store.directory(kind))
         except OSError:
             pass
@@ -238,10 +284,13 @@ def _measure_and_remove(directory):
     from rootless.store import df
 
     freed = 0
-    for name in os.listdir(directory):
-        if name != "lock":
-            freed += df.disk_usage(directory, name)
-            tree.remove_tree(directory, name)
+    doomed = os.open(_DOOMED, files.DIRECTORY, dir_fd=directory)
+    try:
+        for name in os.listdir(doomed):
+            freed += df.disk_usage(doomed, name)
+            tree.remove_tree(doomed, name)
+    finally:
+        os.close(doomed)
     return freed
 
 

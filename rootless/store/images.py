@@ -3,6 +3,7 @@
 The id is the hex digits of the digest of the image's configuration, as everywhere.
 """
 
+import errno
 import os
 
 from rootless.errors import RlError
@@ -79,9 +80,10 @@ class Images:
             )
             if merged != known:
                 records.write(self.store.directory("images"), image, merged)
-        self._verify(merged)
-        for name in names:
-            self.refs.set(name, image)
+            self._verify(merged)
+            # Still locked: whoever removes the image either sees these names or has been here.
+            for name in names:
+                self.refs.set(name, image)
         return merged
 
     def set_list(self, image, change, names=()):
@@ -103,8 +105,8 @@ class Images:
             )
             self.store.tmp.hold(merged["manifest"], *merged["list"])
             records.write(self.store.directory("images"), image, merged)
-        for name in names:
-            self.refs.set(name, image)
+            for name in names:
+                self.refs.set(name, image)
         return merged
 
     def _known(self, image):
@@ -251,13 +253,15 @@ class Images:
     # --- naming and removing ---
 
     def tag(self, name, image):
-        """Make the complete reference ``name`` stand for the image id."""
-        record = self.get(image)
-        digest = str(reference.parse(name).with_digest(record["manifest"]))
-        if digest not in record.get("digests", ()):
-            record["digests"] = sorted({*record.get("digests", ()), digest})
-            records.write(self.store.directory("images"), image, record)
-        self.refs.set(name, image)
+        """Make the complete reference ``name`` stand for the image id. NoSuchImage."""
+        with self.store.tmp.named(f"image-{image}"):
+            record = self.get(image)
+            digest = str(reference.parse(name).with_digest(record["manifest"]))
+            wanted = {**record, "digests": sorted({*record.get("digests", ()), digest}),
+                      "names_history": sorted({*record.get("names_history", ()), name})}
+            if wanted != record:
+                records.write(self.store.directory("images"), image, wanted)
+            self.refs.set(name, image)
 
     def add_digest(self, image, text):
         """Note that the image id is also known as ``text``, a NAME@DIGEST. NoSuchImage."""
@@ -272,17 +276,24 @@ class Images:
         return self.refs.remove(name)
 
     def remove(self, text, force=False, used_by=None, search=(reference.DEFAULT_DOMAIN,),
-               aliases=None):
+               aliases=None, nameless=False):
         """Remove an image or one of its names: {"untagged": names, "deleted": ids}.
 
         A name that isn't the image's only one is taken away, nothing else.  Else the record
         goes; layers and blobs that nothing needs any more go with store.gc.  ``used_by``:
         {image id: [container, …]}.  Raises ImageInUse and SeveralNames (an id with several
-        names) unless ``force``, which takes all names.  Damage doesn't matter here.
+        names) unless ``force``, which takes all names; ``nameless``: SeveralNames also if it
+        has one (by now).  Damage doesn't matter here.
         """
         image = self.find_id(text, search, aliases)
+        with _Alone(self.store, image):
+            return self._remove(image, text, force, used_by, (search, aliases), nameless)
+
+    def _remove(self, image, text, force, used_by, found_by, nameless):
         names = self.names(image, strict=not force)
-        by_name = self._name_used(text, names, search, aliases)
+        if nameless and names:
+            raise SeveralNames(text, ", ".join(names))
+        by_name = self._name_used(text, names, *found_by)
         if by_name is not None and len(names) > 1:
             self.refs.remove(by_name)
             return {"untagged": [by_name], "deleted": []}
@@ -316,3 +327,24 @@ class Images:
         except FileNotFoundError:
             pass
         os.fsync(home)
+
+
+class _Alone:
+    """A context in which nobody else names, changes or removes an image, as far as that is
+    possible: on a full disk, where no lock can be made, something has to be removed."""
+
+    def __init__(self, store, image):
+        self.store = store
+        self.image = image
+        self.work = None
+
+    def __enter__(self):
+        try:
+            self.work = self.store.tmp.named(f"image-{self.image}")
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+
+    def __exit__(self, *_):
+        if self.work is not None:
+            self.work.remove()

@@ -157,8 +157,24 @@ class Tmp:
                 continue
             waited = True
             files.lock(lock)
-            os.close(lock)
+            try:
+                self._restore(name)  # it may have been killed
+            finally:
+                os.close(lock)
         return waited
+
+    def _restore(self, name):
+        """Put back what a dead collector, whose lock we hold, had set aside."""
+        from rootless.store import gc
+
+        try:
+            directory = os.open(name, files.DIRECTORY, dir_fd=self.store.directory("tmp"))
+        except FileNotFoundError:
+            return
+        try:
+            gc.restore(self.store, directory)
+        finally:
+            os.close(directory)
 
     def release(self):
         """End what ``hold`` began."""
@@ -191,6 +207,8 @@ class Tmp:
                 lock = _take(descriptor, False)
                 if lock is not None:
                     try:
+                        if name.startswith(COLLECTOR):
+                            self._restore(name)
                         _discard(self.store, name, descriptor)
                         count += 1
                     finally:

@@ -209,7 +209,7 @@ class _Delivery:
         for image in self.made:
             if not self.store.images.names(image):
                 try:
-                    self.store.images.remove(image, force=True)
+                    self.store.images.remove(image, force=True, nameless=True)
                 except RlError:
                     pass  # somebody else was faster
 
