@@ -30,7 +30,8 @@ from rootless.image.trouble import Interrupted, full_disk
 from rootless.image.workers import Workers
 from rootless.model.oci import compression
 from rootless.model.reference import short_digest
-from rootless.store import codec
+from rootless.store import codec, tarread
+from rootless.store.blobwriter import WrongSize
 from rootless.store.digests import WrongDigest
 
 ROUND = 16
@@ -40,6 +41,10 @@ _GOES_ON = 1 << 20  # bytes that make an attempt count as a new start
 
 class Cancelled(RlError):
     """the download was given up because another layer failed"""
+
+
+class Spoiled(RlError):
+    """what was here of the layer {0} is damaged"""
 
 
 class Job:
@@ -87,7 +92,20 @@ def _fetch(store, pairs, source, progress):
         else:
             missing.append(job)
     for start in range(0, len(missing), ROUND):
-        _Round(store, missing[start : start + ROUND], source, progress).run()
+        _whole_round(store, missing[start : start + ROUND], source, progress)
+
+
+def _whole_round(store, jobs, source, progress):
+    """One round; another one if what an earlier process left here turned out to be bad, and is
+    gone now: that must neither be blamed on the source nor stop every pull to come."""
+    while True:
+        try:
+            _Round(store, jobs, source, progress).run()
+            return
+        except Spoiled:
+            left = [job for job in jobs
+                    if not (store.layers.has(job.diff_id) and store.blobs.has(job.digest))]
+            jobs = [Job(job.layer, job.diff_id) for job in left]
 
 
 def _load_codecs():
@@ -149,16 +167,36 @@ class _Round:
         """Fetch and unpack one layer."""
         self.progress.start(job.digest, job.label, job.size)
         with self.store.blobs.writer(job.digest, job.size) as writer:
-            self._feed_file(job, writer, buffer)
-            if not writer.present:
-                self._download(job, reader, writer, buffer)
-                try:
-                    writer.commit()
-                except WrongDigest as error:
-                    what = f"a layer from {reader.place}"
-                    raise WrongDigest(**{**error.fields, "what": what}) from None
-        job.unpack.finish()
+            present, before = writer.present, writer.offset
+            try:
+                self._feed_file(job, writer, buffer)
+                if not present:
+                    self._download(job, reader, writer, buffer)
+                    self._commit(writer, reader)
+                job.unpack.finish()
+            except (WrongDigest, WrongSize, codec.BadCompression, tarread.BadArchive):
+                if not self._drop_spoiled(job, writer, present, before):
+                    raise
+                raise Spoiled(short_digest(job.digest)) from None
         self.progress.done(job.digest, "done")
+
+    def _commit(self, writer, reader):
+        try:
+            writer.commit()
+        except WrongDigest as error:
+            what = f"a layer from {reader.place}"
+            raise WrongDigest(**{**error.fields, "what": what}) from None
+
+    def _drop_spoiled(self, job, writer, present, before):
+        """Whether what was here before (a blob that is ``present``, or the first ``before``
+        bytes of one) is at fault, or may be: then it goes."""
+        if present:
+            if self.store.blobs.is_whole(job.digest):
+                return False
+            self.store.blobs.remove(job.digest)
+        elif before and not writer.present:
+            writer.restart()
+        return bool(present or before and not writer.present)
 
     def _feed_file(self, job, writer, buffer):
         """Unpack what the store has of the blob already."""

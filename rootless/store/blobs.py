@@ -7,6 +7,7 @@ from rootless.kernel import files
 from rootless.store import digests
 
 READ_LIMIT = 4 << 20
+_PIECE = 1 << 20
 
 
 class NoBlob(RlError):
@@ -53,6 +54,23 @@ class Blobs:
             if not wait or not self.needed(digest):
                 raise NoBlob(digest=digest) from None
         return files.read_limited(home, name, limit)
+
+    def is_whole(self, digest):
+        """Read it: True if its content has the digest. FileNotFoundError, OSError."""
+        return self.digest_on_disk(digest) == digest
+
+    def digest_on_disk(self, digest):
+        """The digest that the content of the blob has. FileNotFoundError, OSError."""
+        algorithm, name = digests.split(digest)
+        hasher = digests.hasher(algorithm)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        file = os.open(name, flags, dir_fd=self.store.directory(f"blobs/{algorithm}"))
+        try:
+            while piece := os.read(file, _PIECE):
+                hasher.update(piece)
+        finally:
+            os.close(file)
+        return f"{algorithm}:{hasher.hexdigest()}"
 
     def list(self):
         """The digests of all blobs, a list of str."""

@@ -14,8 +14,6 @@ from rootless.errors import RlError
 from rootless.kernel import files, userns
 from rootless.store import digests, gc, records, shape
 
-_PIECE = 1 << 20
-
 
 class Problem:
     """Something wrong: ``kind`` (see KINDS), ``what`` it is about, ``detail`` as text."""
@@ -117,17 +115,8 @@ _EMPTY = ("sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b8
 
 def _verify_blob(store, digest):
     """None if the blob has the content its name says, else what is wrong."""
-    algorithm, name = digests.split(digest)
-    hasher = digests.hasher(algorithm)
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    file = os.open(name, flags, dir_fd=store.directory(f"blobs/{algorithm}"))
-    try:
-        while piece := os.read(file, _PIECE):
-            hasher.update(piece)
-    finally:
-        os.close(file)
-    found = hasher.hexdigest()
-    return None if found == name else f"its content has the digest {algorithm}:{found}"
+    found = store.blobs.digest_on_disk(digest)
+    return None if found == digest else f"its content has the digest {found}"
 
 
 def blob_of_layers(store):

@@ -70,6 +70,34 @@ def test_another_process_goes_on(rl, server):
     assert server.headers("Range", digest) == [None, "bytes=40-"]
 
 
+@pytest.mark.parametrize("junk", [bytes(40), b"\x1f\x8b\x08\0" + b"x" * 60, b"y" * 5000])
+def test_what_an_earlier_process_left_is_damaged(rl, server, junk):
+    """A power cut may leave zeros; a pull must not fail for a day because of them."""
+    image = small("a", "b")
+    name = server.add(image, "x")
+    digest = next(iter(image.blobs))
+    server.script[layer_path(server, image)] = [server.cut(digest, 40)]
+    rl.fails("pull", PLAIN, "--retry", "0", name, says="ended too early")
+    with open(f"{rl.root}/tmp/blob-{digest.partition(':')[2]}/data", "wb") as file:
+        file.write(junk)
+    rl.ok("pull", PLAIN, name)
+    assert "bytes" not in (server.headers("Range", digest)[-1] or "")
+    rl.ok("system", "check")
+
+
+def test_a_damaged_blob_whose_layer_is_gone(rl, server):
+    image = small("a", "b")
+    name = server.add(image, "x")
+    rl.ok("pull", PLAIN, name)
+    digest = next(iter(image.blobs))
+    with open(f"{rl.root}/blobs/{digest.replace(':', '/')}", "r+b") as file:
+        file.seek(20)
+        file.write(b"damage")
+    tools.remove_tree(f"{rl.root}/layers")
+    rl.ok("pull", PLAIN, name)
+    rl.ok("system", "check")
+
+
 def test_a_registry_that_cannot_go_on(rl, server):
     image = small("a")
     name = server.add(image, "x")
