@@ -74,6 +74,8 @@ def select(engine, request, statuses=None, damaged=False):
     if options.get("all") or options.get("filter") or options.get("latest"):
         for record in _wide(engine, options):
             if "damaged" in record and not damaged:
+                if options.get("latest"):
+                    _load(engine, record["id"], False)
                 continue
             if (statuses is None or options.get("latest")
                     or records.state(engine, record)["status"] in statuses):

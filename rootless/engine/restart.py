@@ -1,15 +1,19 @@
 """``rl start``, ``rl restart``, and what a monitor asks for when its container has ended."""
 
 import os
+from time import sleep
 
 from rootless.engine import events, filters, lifecycle, records, run
 from rootless.engine.attach import relay
-from rootless.engine.control import Control
+from rootless.engine.control import Control, NotRunning
 from rootless.engine.remove import end, remove
-from rootless.engine.start import SETTLED, Start
+from rootless.engine.start import SETTLED, AlreadyRunning, Start
 from rootless.errors import RlError
 from rootless.kernel import files
 from rootless.kernel.process import boot_id
+
+
+_PAUSE, _TRIES = 0.02, 3000  # a launch takes a minute at most
 
 
 class OneAtATime(RlError):
@@ -28,20 +32,36 @@ def start(engine, request):
 
 def start_one(engine, record):
     """Start a container unless it runs already; what to print of it."""
-    state = records.state(engine, record)
-    if state["status"] in ("running", "restarting"):
-        return lifecycle.shown(record)
-    if state["status"] == "initialized":
+    for tries in range(_TRIES, -1, -1):
+        try:
+            _start(engine, record)
+            break
+        except (NotRunning, AlreadyRunning):
+            # Another rl is about to start it, or its last run to end.
+            if not (tries and records.is_alive(records.run_directory(engine, record["id"]))):
+                raise
+            sleep(_PAUSE)
+    return lifecycle.shown(record)
+
+
+def _start(engine, record):
+    status = records.state(engine, record)["status"]
+    if status in ("running", "restarting"):
+        return
+    if status == "paused":
+        from rootless.engine.exec import Paused
+
+        raise Paused(record["name"])
+    if status == "initialized":
         with Control(engine, record) as control:
             control.begin()
             control.receive((b"s", b"l"), 30)
-        return lifecycle.shown(record)
+        return
     fresh = record
     if record.get("restarts"):
         # Only the monitor's own starts count.
         fresh = records.update(engine, record, {"restarts": 0, "quick": 0}, sync=False)
     run.detached(engine, began(engine, fresh), Start())
-    return lifecycle.shown(record)
 
 
 def start_required(engine, record):

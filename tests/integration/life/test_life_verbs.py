@@ -87,6 +87,18 @@ def test_kill_with_a_signal(life):
     life.fails("kill", "--signal", "NOPE", "a", says="NOPE")
 
 
+def test_many_starts_at_once_are_one(life):
+    life.ok("create", "--name", "a", "--network", "none", life.image, "sleep", "1000")
+    starting = [life.rl.start("start", "a") for _ in range(5)]
+    for process in starting:
+        output, _ = process.communicate(timeout=60)
+        assert (process.returncode, output) == (0, b"a\n")
+    starts = [line for line in life.ok("events", "--stream=false").lines if " start " in line]
+    assert len(starts) == 1
+    life.ok("pause", "a")
+    life.fails("start", "a", says="paused")
+
+
 def test_restart_makes_another_process(life):
     life.detached("a")
     before = life.inspect("a", "{{.State.Pid}}")
