@@ -12,7 +12,6 @@ from rootless.errors import RlError
 from rootless.kernel import files
 from rootless.kernel.process import boot_id
 
-
 _PAUSE, _TRIES = 0.02, 3000  # a launch takes a minute at most
 
 
