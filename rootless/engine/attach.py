@@ -12,7 +12,6 @@ import select
 from struct import pack
 
 from rootless.errors import RlError
-from rootless.kernel import tty as terminals
 from rootless.kernel.process import look_twice
 from rootless.kernel.signals import Wakeup
 from rootless.model import jsontext
@@ -165,9 +164,13 @@ class Screen:
 
     def __init__(self, descriptors, stdin, resize):
         self.window = next((fd for fd in descriptors if os.isatty(fd)), None)
-        self.raw = None
-        if stdin and os.isatty(descriptors[0]):
-            self.raw = terminals.Raw(descriptors[0])
+        self.raw = self._size = None
+        if self.window is not None:  # else there is nothing to load it for
+            from rootless.kernel import tty
+
+            self._size = tty.window_size
+            if stdin and os.isatty(descriptors[0]):
+                self.raw = tty.Raw(descriptors[0])
         self.resize = resize
 
     def handlers(self):
@@ -210,7 +213,7 @@ class Screen:
         self.on_window(_number, _frame)
 
     def on_window(self, _number, _frame):
-        size = terminals.window_size(self.window)
+        size = self._size(self.window)
         if size is not None:
             self.resize(*size)
 

@@ -16,7 +16,6 @@ from rootless.engine.attach import (
 from rootless.engine.control import NotRunning
 from rootless.errors import RlError
 from rootless.kernel import process, signals
-from rootless.kernel import tty as terminals
 from rootless.runtime import enter
 
 _CHUNK = 32768
@@ -93,6 +92,8 @@ def _detached(entry):
 
 def _attached(engine, entry, request):
     if entry.terminal:
+        from rootless.kernel import tty as terminals
+
         sizes = (terminals.window_size(number) for number in (0, 1, 2))
         entry.window = next((size for size in sizes if size), None)
         return _with_terminal(engine, entry, request)
@@ -203,6 +204,8 @@ class _Session:
         self.signals.once = self.screen.raw is not None
 
     def resize(self, rows, columns):
+        from rootless.kernel import tty as terminals
+
         terminals.set_window_size(self.master, rows, columns)
 
     def relay(self):

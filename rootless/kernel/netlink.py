@@ -346,22 +346,3 @@ def send_batch(descriptor, batch):
                 wanted -= kind == _NLMSG_ERROR
     finally:
         channel.close()
-
-
-def no_duplicate_checks():
-    """Let IPv6 addresses of this network namespace be usable at once (RFC 4862, 5.4).
-
-    Nobody else is on a container's own link, and the check holds up packets for a second
-    or two after the start.  Interfaces that come later take it over.
-    """
-    try:
-        with open("/proc/sys/net/ipv6/conf/default/accept_dad", "wb", 0) as file:
-            file.write(b"0")
-    except OSError:
-        pass  # no IPv6 here, or /proc/sys may not be written: the check stays
-
-
-def loopback_up():
-    """Bring up lo in this process's network namespace; the kernel gives it its addresses."""
-    with Route() as route:
-        route.set_link(LOOPBACK_INDEX, up=True)

@@ -23,7 +23,7 @@ import os
 import select
 
 from rootless.errors import RlError
-from rootless.kernel import netlink, overlay, process, userns
+from rootless.kernel import netns, overlay, process, userns
 from rootless.model import jsontext
 from rootless.runtime import init, staging
 
@@ -124,6 +124,8 @@ def start(job):
     init.preload(job)
     if "capped" in job.rootfs:
         from rootless.kernel import capped  # noqa: F401
+    if job.network:
+        from rootless.kernel import netlink  # noqa: F401
     if any(getattr(step, "copy_up", None) for step in job.plan):
         from rootless.kernel import tree  # noqa: F401
         from rootless.runtime import fill  # noqa: F401
@@ -386,7 +388,7 @@ def _stage(job):
                 flags |= flag
         userns.unshare(flags)
         if flags & userns.CLONE_NEWNET:
-            netlink.no_duplicate_checks()  # before the network helper adds its interface
+            netns.no_duplicate_checks()  # before the network helper adds its interface
         job.step = "root"
         if "pid" in job.join:
             _join("pid", job.join["pid"], userns.CLONE_NEWPID)
@@ -422,7 +424,7 @@ def _become_only_child(job):
     if any(entry["type"] == "cgroup" for entry in job.spec["linux"]["namespaces"]):
         userns.unshare(userns.CLONE_NEWCGROUP)
     if job.direct & userns.CLONE_NEWNET:
-        netlink.no_duplicate_checks()
+        netns.no_duplicate_checks()
     job.step = "root"
     _tell_init(job, 0, job.direct)
     _become_init(job)
@@ -435,6 +437,8 @@ def _tell_init(job, pid, flags):
     if not (job.network and flags & userns.CLONE_NEWNET):
         job.sync.send(said)
         return
+    from rootless.kernel import netlink
+
     with netlink.Route() as route:
         job.sync.sendmsg([said], [(1, 1, route.fileno().to_bytes(4, "little"))])
 

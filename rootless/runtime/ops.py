@@ -11,7 +11,7 @@ caller may (runtime/staging.py): it takes hold of the host's files with the call
 import os
 
 from rootless.errors import RlError
-from rootless.kernel import libc, mount, overlay
+from rootless.kernel import libc, mount, netns, overlay
 from rootless.runtime.rootdir import RootDir
 
 
@@ -450,9 +450,7 @@ class Loopback(Op):
     __slots__ = ()
 
     def execute(self, stage):
-        from rootless.kernel import netlink
-
-        netlink.loopback_up()
+        netns.loopback_up()
 
 
 class Hostname(Op):

@@ -3,7 +3,7 @@
 import pytest
 
 from integration.network import world
-from rootless.kernel import netlink
+from rootless.kernel import netlink, netns
 
 pytestmark = pytest.mark.integration
 
@@ -72,7 +72,7 @@ def _loopback():
     userns.unshare(userns.CLONE_NEWNET)
     with netlink.Route() as route:
         before = route.addresses()
-        netlink.loopback_up()
+        netns.loopback_up()
         return before, [entry["address"] for entry in route.addresses()]
 
 

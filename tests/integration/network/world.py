@@ -11,7 +11,7 @@ import socket
 import tempfile
 import time
 
-from rootless.kernel import netlink, process, userns
+from rootless.kernel import netlink, netns, process, userns
 from rootless.network import plan as planning
 
 HOST4, GATEWAY4 = "198.51.100.2", "198.51.100.1"
@@ -39,7 +39,7 @@ def _enter(scenario, args):
     userns.unshare(userns.CLONE_NEWNET)
     from pyroute2 import IPRoute
 
-    netlink.loopback_up()
+    netns.loopback_up()
     with IPRoute() as ip:
         ip.link("add", ifname="up0", kind="veth", peer={"ifname": "up1"})
     with netlink.Route() as route:
@@ -140,7 +140,7 @@ class Container:
 
 def _hold(ready):
     userns.unshare(userns.CLONE_NEWNET)
-    netlink.no_duplicate_checks()
+    netns.no_duplicate_checks()
     os.write(ready, b"n")
     os.close(ready)
     signal.pause()
@@ -159,7 +159,7 @@ class Remote(Container):
 
 
 def _take_address():
-    netlink.loopback_up()
+    netns.loopback_up()
     with netlink.Route() as route:
         index = route.index("up1")
         route.set_link(index, up=True)
