@@ -63,7 +63,7 @@ def assemble(engine, record, spec=None):
     joined = _join(engine, spec, ready)
     ready.ids = joined or ids_of(engine, spec)
     try:
-        network = connect.prepare(engine, record)
+        network = connect.prepare(engine, record, _capabilities(spec))
         ready.warning, ready.holder = network["warning"], network.get("holder")
         ready.network = connect.launch_step(engine, record, network["plan"])
         if record["network"].get("rate"):
@@ -88,6 +88,11 @@ def assemble(engine, record, spec=None):
         ready.close()
         raise
     return ready
+
+
+def _capabilities(spec):
+    """The names of what the container's root may do."""
+    return (spec["process"].get("capabilities") or {}).get("bounding") or ()
 
 
 def _cgroup(engine, record, spec):

@@ -37,10 +37,11 @@ def programs(engine):
     return {name: engine.program(name) for name in PROGRAMS}
 
 
-def prepare(engine, record):
+def prepare(engine, record, capabilities=()):
     """The plan and the texts of the container's files: see network.setup.prepare.
 
-    ``record["network"]`` is what engine/create.py made of the options.
+    ``record["network"]`` is what engine/create.py made of the options; ``capabilities`` are
+    the names of those that the container's root has.
     """
     from rootless.model.network import OWN_MODES
     from rootless.network import setup
@@ -70,7 +71,26 @@ def prepare(engine, record):
     )
     if wanted["no_hosts"]:
         found["hosts"] = None
+    if found["plan"] and found["plan"]["rungs"]:
+        _guard(engine, wanted["parsed"], capabilities, found)
     return found
+
+
+def _guard(engine, network, capabilities, found):
+    """See that root in the container can't reach the host's loopback, or tell that it can."""
+    if "CAP_NET_ADMIN" not in capabilities and "CAP_NET_RAW" not in capabilities:
+        return
+    from rootless.network import guard
+
+    if not guard.wanted(network, capabilities):
+        return
+    first = probes.get(engine, "network guard", lambda _: guard.ladder())[0]
+    found["plan"]["guard"] = first["ok"]
+    if not first["ok"]:
+        found["warning"] = (
+            "root in this container can reach services on the host's loopback, because "
+            f"packets can't be filtered here ({first['reason']}); --network bridge keeps it out"
+        )
 
 
 def _mtu(wanted):
@@ -129,9 +149,14 @@ def launch_step(engine, record, plan):
         return None
     from rootless.network.start import start  # before the fork
 
+    guarded = plan.get("guard")
+    if guarded:
+        from rootless.network.guard import start
+
     def connect(pid, route):
         run_dir = records.run_directory(engine, record["id"])
-        helper = start(plan, pid=pid, run_dir=run_dir)["pid"]
+        way = {"route": route} if guarded else {}
+        helper = start(plan, pid=pid, run_dir=run_dir, **way)["pid"]
         return [] if helper is None else [f"unawaited={helper}"]
 
     return connect

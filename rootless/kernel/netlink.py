@@ -19,7 +19,7 @@ _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _NLM_F_DUMP_INTR = 0x10
 
 IFF_UP, IFF_LOOPBACK, IFF_LOWER_UP = 0x1, 0x8, 0x10000
-IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_TXQLEN = 1, 3, 4, 13
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_TXQLEN = 1, 3, 4, 5, 13
 IFLA_MASTER, IFLA_LINKINFO, IFLA_NET_NS_FD = 10, 18, 28
 IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1
 IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8
@@ -161,7 +161,8 @@ class Route:
     # --- links ---------------------------------------------------------------------------
 
     def links(self):
-        """The interfaces: a list of dicts of index, name, flags, mtu and address (MAC)."""
+        """The interfaces: a list of dicts of index, name, flags, mtu, address (MAC) and
+        ``pair``: whether it is one of two ends, as of veth."""
         found = []
         for body in self.dump(RTM_GETLINK, _LINK.pack(0, 0, 0, 0, 0)):
             _, _, index, flags, _ = _LINK.unpack_from(body)
@@ -173,6 +174,7 @@ class Route:
                     "flags": flags,
                     "mtu": _WORD.unpack(attrs[IFLA_MTU])[0] if IFLA_MTU in attrs else 0,
                     "address": ":".join(f"{byte:02x}" for byte in attrs.get(IFLA_ADDRESS, b"")),
+                    "pair": IFLA_LINK in attrs,
                 }
             )
         return found

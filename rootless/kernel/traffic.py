@@ -15,9 +15,9 @@ _CLSACT_HANDLE, _CLSACT = 0xFFFF0000, 0xFFFFFFF1
 INGRESS, EGRESS = 0xFFFFFFF2, 0xFFFFFFF3  # where a filter sits on an interface with clsact
 _TCA_KIND, _TCA_OPTIONS = 1, 2
 _TBF_PARAMETERS, _TBF_RATE64, _TBF_BURST = 1, 4, 6
-_BPF_ACT, _BPF_OPS_LEN, _BPF_OPS = 1, 4, 5
+_BPF_ACT, _BPF_OPS_LEN, _BPF_OPS, _BPF_FLAGS = 1, 4, 5, 8
 _ACT_KIND, _ACT_OPTIONS, _MIRRED_PARAMETERS = 1, 2, 2
-_STOLEN, _REDIRECT = 4, 1  # TC_ACT_STOLEN, TCA_EGRESS_REDIR
+_SHOT, _STOLEN, _REDIRECT = 2, 4, 1  # TC_ACT_SHOT, TC_ACT_STOLEN, TCA_EGRESS_REDIR
 _ETHERNET = 1
 _NEWEST = 0xFFFFFFFF  # a rate that needs RATE64 says this in the old field
 _ENOENT, _EINVAL = 2, 22
@@ -108,8 +108,18 @@ def redirect(route, index, side, priority, program, target):
     parameters = _MIRRED.pack(0, 0, _STOLEN, 0, 0, _REDIRECT, target)
     action = attribute(_ACT_KIND, b"mirred\0")
     action += attribute(_ACT_OPTIONS, attribute(_MIRRED_PARAMETERS, parameters))
+    _filter(route, index, side, priority, program, attribute(_BPF_ACT, attribute(1, action)))
+
+
+def drop(route, index, side, priority):
+    """Drop what no filter of a lower ``priority`` has taken, on one side of an interface."""
+    program = [(RETURN, 0, 0, _SHOT)]
+    direct = attribute(_BPF_FLAGS, struct.pack("=I", 1))  # the program's result is the verdict
+    _filter(route, index, side, priority, program, direct)
+
+
+def _filter(route, index, side, priority, program, options):
     code = b"".join(_FILTER.pack(*line) for line in program)
-    options = attribute(_BPF_ACT, attribute(1, action))
     options += attribute(_BPF_OPS_LEN, struct.pack("=H", len(program)))
     options += attribute(_BPF_OPS, code)
     info = priority << 16 | 0x0300  # ETH_P_ALL in network order

@@ -249,6 +249,8 @@ def _apply(route, rate, ports, shared):
     ours = [links.pop(name) for name in (OUT, IN) if name in links]
     indexes = {link["name"]: link["index"] for link in ours}
     rate = rate or dict.fromkeys(("egress", "ingress", "burst", "latency"))
+    # What the far end of a pair sends is dropped where it is larger than the near one's MTU.
+    shared = shared or any(link["pair"] for link in links.values())
     limited = bool(rate["egress"] or rate["ingress"])
     # What the interfaces had before: kept as the MTU of ours, which have no use for it.
     whole = ours[0]["mtu"] if ours else _whole_mtu(links.values())

@@ -58,7 +58,7 @@ def start(plan, *, pid, run_dir, netns_fd=None, runner=_Own, patience=PATIENCE):
                 return {"pid": helper, "rung": rung["name"], "failed": failed}
             except NetworkError as error:
                 if runner is _Own:
-                    _end(_children() - known)
+                    end(_children() - known)
                 failed.append([rung["name"], str(error.args[0])])
         raise NetworkError("; ".join(reason for _, reason in failed))
     finally:
@@ -86,7 +86,7 @@ def _try(rung, plan, pid, run_dir, netns_fd, patience, runner):
             runner.serves(_READY if rung["name"] == "pasta" else _SLIRP_READY)
         except BaseException:
             if runner is _Own:
-                _end({helper})
+                end({helper})
             else:
                 runner.end_helper()
             raise
@@ -160,8 +160,8 @@ def _children():
         return set()
 
 
-def _end(pids):
-    """Kill and reap."""
+def end(pids):
+    """Kill and reap helpers that are children of this process."""
     for pid in pids:
         for kill in (os.killpg, os.kill):
             try:
