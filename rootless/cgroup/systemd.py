@@ -54,6 +54,11 @@ def is_absent(error):
     return error.name in (f"{_ERRORS}ServiceUnknown", f"{_ERRORS}NameHasNoOwner")
 
 
+def ping(bus):
+    """Wait for a sign of life of systemd.  Raises Refused, BusTrouble."""
+    bus.answer(bus.send(*_MANAGER[:2], "org.freedesktop.DBus.Peer", "Ping"))
+
+
 def attach(bus, name, below, pid):
     """Move a process into the cgroup ``below`` (a path from the scope's, with its ``/``).
 

@@ -86,7 +86,7 @@ class Facts:
                        "kind": "systemd", "why": "",
                        "controllers": ["cpu", "cpuset", "io", "memory", "pids"],
                        "delegated": ["cpu", "cpuset", "io", "memory", "pids"]}
-        self.session = {"systemd": True, "bus": True, "linger": True}
+        self.session = {"systemd": True, "bus": True, "linger": True, "trouble": None}
         self.nofile, self.nproc = 1048576, 127000
         self.nameservers = ["192.0.2.53"]
         self.seccomp_library, self.helpers, self.clock_behind = True, [], 0
@@ -451,11 +451,28 @@ def session(reader, config):
     from rootless.cgroup import place
 
     user = _user(config.uid)
+    socket = place.socket(config.environ, config.uid)
     return {
         "systemd": reader.stat("/run/systemd/system") is not None,
-        "bus": place.socket(config.environ, config.uid) is not None,
+        "bus": socket is not None,
+        "trouble": _trouble(socket),
         "linger": user is not None and reader.stat(f"/var/lib/systemd/linger/{user}") is not None,
     }
+
+
+def _trouble(socket):
+    """What systemd on that bus has instead of an answer (str); None if it does answer."""
+    if socket is None:
+        return None
+    from rootless.cgroup import bus, systemd
+    from rootless.errors import RlError
+
+    try:
+        with bus.Bus(socket, os.geteuid(), patience=3.0) as connection:
+            systemd.ping(connection)
+    except RlError as error:
+        return error.message
+    return None
 
 
 def _limits(facts):

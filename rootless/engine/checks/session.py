@@ -94,6 +94,19 @@ def _cgroups(facts):
             user="log in over ssh or at a console; --ulimit works without control groups",
         )
         return
+    if group["kind"] == "systemd" and session["trouble"]:
+        yield Finding(
+            "bus-silent",
+            "limits",
+            "missing",
+            "systemd does not answer on its bus, so no limit can be set",
+            session["trouble"],
+            root=f"systemctl restart user@{facts.uid}.service, which ends what the user runs"
+            if facts.uid
+            else "systemctl daemon-reexec",
+            user="systemctl --user status shows whether it is at work; log out and in again",
+        )
+        return
     lost = [name for name in WANTED if name not in group["delegated"]]
     if lost:
         yield Finding(

@@ -66,8 +66,8 @@ TMP = {"path": "/tmp/rl-1000", "rung": "/tmp", "error": None,
 BARE = {**TMP, "tries": [["XDG_RUNTIME_DIR", "", "is not set"], ["/tmp", "/tmp/rl-1000", None]]}
 TAKEN = {"path": None, "rung": None, "tries": [],
          "error": "a runtime directory that isn't ours: /tmp/rl-1000 belongs to uid 7"}  # fmt: skip
-OUT = {"systemd": True, "bus": False, "linger": True}
-NO_SYSTEMD = {"systemd": False, "bus": False, "linger": False}
+OUT = {"systemd": True, "bus": False, "linger": True, "trouble": None}
+NO_SYSTEMD = {"systemd": False, "bus": False, "linger": False, "trouble": None}
 
 # (facts, name of the finding, its level, words of the cause or evidence, words of the fix)
 CASES = [
@@ -178,9 +178,11 @@ CASES = [
      "cgroup-not-delegated", "missing", "no user manager", "enable-linger alice"),
     ({"cgroup": group(kind="none", why="no bus at /x"), "session": NO_SYSTEMD},
      "cgroup-not-delegated", "missing", "no bus at /x", "chown 1000"),
+    ({"session": {**f.Facts().session, "trouble": "the user's message bus /x: it hangs"}},
+     "bus-silent", "missing", "it hangs", "systemctl --user status"),
     ({"cgroup": group(delegated=["memory", "pids"])},
      "cgroup-controllers", "missing", "cpu, io, cpuset", "Delegate=cpu"),
-    ({"session": {"systemd": True, "bus": True, "linger": False}},
+    ({"session": {**f.Facts().session, "linger": False}},
      "no-linger", "warn", "/var/lib/systemd/linger/alice", "enable-linger"),
     ({"clock_behind": 86400 * 40.0}, "clock", "warn", "40 days", "set-ntp"),
     ({"nofile": 1024}, "nofile", "warn", "= 1024", "524288"),

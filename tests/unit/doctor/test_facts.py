@@ -79,6 +79,16 @@ def test_a_group_that_is_not_ours(tmp_path):
     assert found["delegated"] == ["memory", "pids"]
 
 
+def test_a_bus_that_is_asked(tmp_path):
+    import socket
+
+    assert f._trouble(None) is None
+    path = str(tmp_path / "bus")
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(path)
+        assert "refused" in f._trouble(path).lower()
+
+
 def test_store_facts(tmp_path):
     mounts = f.parse_mounts(MOUNTS)
     found = f.store(str(tmp_path / "not/yet"), mounts)
