@@ -23,6 +23,7 @@ DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 SHORTAGE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)
 
 _FICLONE = 0x40049409
+_GETFLAGS, _SETFLAGS, _TOPDIR = 0x80086601, 0x40086602, 0x20000  # ioctl_iflags(2)
 _SYNC_FILE_RANGE_WRITE = 2
 _MAGIC = {
     0x01021994: "tmpfs",
@@ -117,6 +118,22 @@ def ficlone(destination, source):
     OSError where the file system can't: EOPNOTSUPP, EXDEV, EINVAL, ENOTTY.
     """
     ioctl(destination, _FICLONE, source)
+
+
+def spread(directory):
+    """Let each directory that is made in ``directory`` have a place of its own on the disk.
+
+    ext4 makes files near their directory, and looks at every inode there that was freed in
+    the last minute before it takes another: what is made after much was removed waits for
+    that, 0.3 ms for each of 20,000 files.  EXT4_TOPDIR_FL (chattr(1), T) sends it elsewhere;
+    other file systems have no such flag, and no such wait.
+    """
+    try:
+        found = int.from_bytes(ioctl(directory, _GETFLAGS, bytes(8))[:4], "little")
+        if not found & _TOPDIR:
+            ioctl(directory, _SETFLAGS, (found | _TOPDIR).to_bytes(8, "little"))
+    except OSError:
+        pass
 
 
 def copy_range(destination, source, size):

@@ -57,6 +57,7 @@ class Unpack:
         self._work = None
         self._child = None
         self._pipe = -1
+        files.spread(store.directory("tmp"))
         if diff_id is None:
             self._work = store.tmp.make("new-layer")
         else:

@@ -1,6 +1,8 @@
 """kernel.files and kernel.tree on real directories."""
 
+import contextlib
 import errno
+import fcntl
 import os
 
 import pytest
@@ -179,3 +181,37 @@ def test_copying_a_tree(workdir):
         tree.copy_tree(one, two)
     os.close(one)
     os.close(two)
+
+
+def flags(path):
+    """The flags of a file, as lsattr(1) has them; None where there are none."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            return int.from_bytes(fcntl.ioctl(descriptor, 0x80086601, bytes(8))[:4], "little")
+        finally:
+            os.close(descriptor)
+
+
+def test_directories_are_spread(workdir):
+    descriptor = os.open(workdir, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        before = flags(workdir)
+        files.spread(descriptor)
+        files.spread(descriptor)
+        kind = files.filesystem(descriptor)
+    finally:
+        os.close(descriptor)
+    os.mkdir(f"{workdir}/below")
+    if kind == "ext4":
+        assert flags(workdir) == before | 0x20000 and not flags(f"{workdir}/below") & 0x20000
+    else:
+        assert flags(workdir) == before
+
+
+def test_to_spread_needs_nothing(workdir):
+    descriptor = os.open("/proc/self", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        files.spread(descriptor)
+    finally:
+        os.close(descriptor)
