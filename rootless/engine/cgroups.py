@@ -8,7 +8,6 @@ import os
 
 from rootless.cgroup import files, group, limits, place
 from rootless.engine import records
-from rootless.engine.spec import resources as asked
 from rootless.engine.spec.values import fail
 from rootless.errors import RlError
 
@@ -78,7 +77,9 @@ def plan(engine, options):
     parent = options.get("cgroup_parent")
     if mode not in MODES:
         raise BadMode(mode, "there is no such mode")
-    resources = asked.parse(options, _device)
+    from rootless.engine.spec.resources import parse
+
+    resources = parse(options, _device)
     settings = limits.settings(resources)
     option = _first(settings)
     double = limits.twice(settings)
@@ -128,10 +129,12 @@ _ONLINE = {"cpuset.cpus": "cpu/online", "cpuset.mems": "node/online"}
 def _check_set(setting, found):
     """Raise BadOption for processors or nodes that aren't there: the kernel takes their numbers,
     and then gives the container all there are (cgroup-v2.rst, "cpuset.cpus.effective")."""
+    from rootless.engine.spec.resources import numbers
+
     there = files.read(f"{found.directory}/{setting.file}.effective").strip() or files.read(
         f"/sys/devices/system/{_ONLINE[setting.file]}").strip()  # fmt: skip
     (text,) = setting.texts
-    if there and not asked.numbers(text) <= (asked.numbers(there) or set()):
+    if there and not numbers(text) <= (numbers(there) or set()):
         fail(setting.option, text, f"there are only {there} here", f"for example {there}")
 
 
@@ -288,8 +291,10 @@ def change(engine, record, spec, options):
 
     All of them, or none.  Raises what ``plan`` does, Unlimited, group.CannotLimit.
     """
+    from rootless.engine.spec.resources import parse
+
     before = spec["linux"].get("resources") or {}
-    resources = asked.parse(options, _device, before)
+    resources = parse(options, _device, before)
     chosen = spec["rl"].get("cgroups") or {"mode": "enabled"}
     if chosen["mode"] == "disabled":
         raise BadMode("disabled", "the container was made to have no cgroup, so no limits")

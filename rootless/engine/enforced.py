@@ -13,12 +13,25 @@ def report(engine, record, spec):
     directory = cgroups.of(engine, record)
     resources = spec["linux"].get("resources") or {}
     found = [one for one in limits.settings(resources, cgroups.has_bfq()) if not one.implied]
-    return [_row(setting, directory) for setting in found]
+    own = _could_be_lifted(spec) if found and directory else ""
+    return [_row(setting, directory, own) for setting in found]
 
 
-def _row(setting, directory):
+def _could_be_lifted(spec):
+    """Why the container itself could write to its limits (str): its user owns them, and only the
+    mount's nsdelegate keeps whoever is in a cgroup namespace from its top (cgroup-v2.rst)."""
+    writable = any(entry["type"] == "cgroup" and "ro" not in entry["options"]
+                   for entry in spec.get("mounts") or ())  # fmt: skip
+    kept = any("nsdelegate" in line for line in files.read("/proc/self/mountinfo").splitlines()
+               if f" {files.TOP} " in line)  # fmt: skip
+    if not writable or kept:
+        return ""
+    return "the container may write to its own cgroup: the machine mounts it without nsdelegate"
+
+
+def _row(setting, directory, own):
     kernel = files.read(f"{directory}/{setting.file}").strip() if directory else ""
-    why = _objection(setting, directory, kernel)
+    why = _objection(setting, directory, kernel) or own
     return {
         "Option": setting.option,
         "File": setting.file,

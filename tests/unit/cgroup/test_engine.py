@@ -221,6 +221,21 @@ def test_weights_that_no_disk_obeys(running, monkeypatch):
     assert rows(spec, asked)["io.weight"]["Enforced"]
 
 
+@pytest.mark.parametrize(("options", "mount", "enforced_"), [
+    (["ro"], "rw", True), ([], "rw,nsdelegate", True), ([], "rw,memory_recursiveprot", False),
+])  # fmt: skip
+def test_limits_that_the_container_could_lift(running, monkeypatch, options, mount, enforced_):
+    directory, spec = running
+    real = files.read
+    line = f"30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 {mount}\n"
+    monkeypatch.setattr(
+        files, "read", lambda path: line if path.endswith("mountinfo") else real(path)
+    )
+    spec["mounts"] = [{"type": "cgroup", "options": options}]
+    row = rows(spec, {"pids": {"limit": 2048}})["pids.max"]
+    assert row["Enforced"] is enforced_ and ("nsdelegate" in row["Why"]) is not enforced_
+
+
 def test_a_container_that_has_ended(running, monkeypatch):
     _, spec = running
     monkeypatch.setattr(cgroups, "of", lambda engine, record: None)
