@@ -15,7 +15,8 @@ RUN_PACKAGES="python3 python3-venv gcc libc6-dev libseccomp2 uidmap fuse-overlay
     slirp4netns passt ca-certificates"
 TEST_PACKAGES="podman buildah skopeo crun docker-registry apache2-utils openssl umoci
     mmdebstrap busybox-static strace attr acl libcap2-bin man-db iproute2 procps git make
-    zstd xz-utils bzip2 valgrind bash-completion zsh fish bubblewrap qemu-system-x86 e2fsprogs"
+    zstd xz-utils bzip2 valgrind bash-completion zsh fish bubblewrap qemu-system-x86 e2fsprogs
+    fuse2fs"
 
 [ "$(id -u)" = 0 ] || die "only root can set a machine up" "sudo sh tests/setup/machine.sh"
 

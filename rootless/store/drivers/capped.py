@@ -31,8 +31,9 @@ def rootfs(driver, container_dir, layer_paths, space, shift_uids=(), shift_gids=
     if driver.name == "fuse-overlayfs":
         found.update(
             program=driver.program,
-            # fuse2fs knows no access lists, and says so in a way that closes directories.
-            options=["noacl"] if space["way"] == "file" else [],
+            # So that a write that finds no room fails, and not the close behind it.  fuse2fs
+            # knows no access lists, and says so in a way that closes directories.
+            options=["writeback=0", *(["noacl"] if space["way"] == "file" else ())],
             uidmapping=[list(piece) for piece in shift_uids],
             gidmapping=[list(piece) for piece in shift_gids],
         )
