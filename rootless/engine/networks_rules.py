@@ -4,6 +4,7 @@
 """
 
 import os
+import time
 
 from rootless import __version__
 from rootless.engine import networks
@@ -12,6 +13,7 @@ from rootless.kernel import files
 _FORM = 1  # to be changed with what network/bridge/rules.py makes
 _PREFIX = f"{__version__}-{_FORM}-"
 _LIMIT = 1 << 20
+_PATIENCE = 600  # seconds: to write one of them takes much less
 
 
 def base(engine, uplink):
@@ -65,11 +67,20 @@ def sweep(engine):
     for name in names:
         what, _, interface = name.removeprefix(_PREFIX).rpartition("-")[0].partition("-")
         current = name.startswith(_PREFIX) and (what not in ("join", "leave") or interface in used)
-        if not current and not name.startswith("."):
+        if name.startswith("."):
+            current = not files.is_temporary(name) or _is_recent(f"{path}/{name}")
+        if not current:
             try:
                 os.unlink(f"{path}/{name}")
             except FileNotFoundError:
                 pass
+
+
+def _is_recent(path):
+    try:
+        return abs(time.time() - os.lstat(path).st_mtime) < _PATIENCE
+    except OSError:
+        return True
 
 
 def _kept(engine, name, make):

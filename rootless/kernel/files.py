@@ -254,6 +254,12 @@ def write_atomic(directory, name, data, mode=0o600, sync=True):
         os.fsync(directory)
 
 
+def is_temporary(name):
+    """Whether ``name`` is one that ``write_atomic`` gives to its temporary files."""
+    pid, dash, digits = name.rpartition(".")[2].partition("-")
+    return name[:1] == "." and bool(dash) and pid.isdecimal() and len(digits) == 8
+
+
 def read_limited(directory, name, limit):
     """The content (bytes) of the ordinary file ``name`` of the directory descriptor (None:
     ``name`` is a path).

@@ -176,6 +176,7 @@ def collect(store, resumable=False):
     """
     store.tmp.sweep(resumable)
     _sweep_drafts(store)
+    _sweep_temporary(store)
     needed = mark(store)
     layers = [layer for layer in store.layers.list() if layer not in needed.layers]
     blobs = [blob for blob in store.blobs.list() if blob not in needed.blobs]
@@ -292,6 +293,20 @@ def _measure_and_remove(directory):
     finally:
         os.close(doomed)
     return freed
+
+
+def _sweep_temporary(store):
+    """What files.write_atomic left beside a file when it was killed."""
+    homes = ["images", "refs", *(f"blobs/{one}" for one in store.names("blobs"))]
+    for home in [store.descriptor, *map(store.directory, homes)]:
+        for name in os.listdir(home):
+            if not files.is_temporary(name):
+                continue
+            try:
+                if abs(time.time() - os.lstat(name, dir_fd=home).st_mtime) > _DRAFT_PATIENCE:
+                    os.unlink(name, dir_fd=home)
+            except OSError:
+                pass  # somebody else was faster
 
 
 def _sweep_drafts(store):

@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+import time
 
 import pytest
 
@@ -15,6 +16,7 @@ from rootless.store.layers import NoLayer
 from rootless.store.store import NotAStore, StoreNotOurs, open_store
 from rootless.store.tmp import Busy
 from support import layers, tools
+from support import records as recorded
 from support.layers import Archive, diff_id, image, packed
 
 pytestmark = pytest.mark.integration
@@ -231,12 +233,13 @@ def test_what_containers_use_stays(store):
     os.mkdir(store.path("containers", "c"))
     record = store.path("containers", "c", "record.json")
     with open(record, "w") as file:
-        json.dump({"mounts": [{"image": {"layers": [layer]}}]}, file)
-    assert gc.collect(store)["layers"] == []
-    with open(record, "w") as file:
-        file.write("{ damaged")
-    report = gc.collect(store)
-    assert report["layers"] == [] and report["kept"]
+        json.dump(recorded.record("c", mounts=[{"image": {"layers": [layer]}}]), file)
+    assert gc.collect(store) == {"layers": [], "blobs": [], "bytes": 0, "kept": []}
+    for damaged in ("{ damaged", "{}", json.dumps(recorded.record("other"))):
+        with open(record, "w") as file:
+            file.write(damaged)
+        report = gc.collect(store)
+        assert report["layers"] == [] and report["kept"]
     os.unlink(record)
     assert gc.collect(store)["layers"] == [layer]
 
@@ -486,6 +489,20 @@ def test_adopting_keeps_the_digest_of_what_came(store):
         assert store.blobs.size(facts["blob"]) == facts["blob_size"]
         assert facts["compression"] == "gzip"
     assert store.blobs.has(diff_id(packed(BASE)))
+
+
+def test_what_a_killed_record_writer_left_is_swept(store):
+    layers.image(store, [Archive().file("a").data()])
+    places = [store.root, *(f"{store.root}/{one}" for one in ("images", "refs", "blobs/sha256"))]
+    for place in places:
+        for age in (5, 100_000, -100_000):
+            path = f"{place}/.abc.{os.getpid()}-{os.urandom(4).hex()}"
+            with open(path, "w") as file:
+                file.write("half")
+            os.utime(path, (time.time() - age,) * 2)
+    gc.collect(store)
+    left = [name for place in places for name in os.listdir(place) if name[0] == "."]
+    assert len(left) == 4 and store.images.list()
 
 
 def test_what_a_dead_writer_left_is_swept(store):

@@ -10,15 +10,7 @@ import pytest
 from rootless.engine import contents, naming, records, remove, start
 from rootless.kernel import files
 from rootless.store import shape
-
-RECORD = {
-    "version": 1, "created": "2026-01-01T00:00:00Z", "image": None, "image_name": "x",
-    "rootfs": "/x", "layers": [], "command": ["true"], "labels": {}, "hostname": "x",
-    "tty": False, "stdin_open": False, "remove": False, "stop_signal": 15, "stop_timeout": 10,
-    "log": {"driver": "none"}, "restart": None, "volumes": [], "anonymous_volumes": [],
-    "mounts": [], "network": {"parsed": {"mode": "none"}}, "ports": [], "networks": [],
-    "requires": [], "rung": "range", "options": {"given": {}},
-}  # fmt: skip
+from support import records as recorded
 
 
 @pytest.fixture
@@ -30,7 +22,7 @@ def engine(workdir):
 
 def made(engine, name="web", **facts):
     """A container that exists: its record."""
-    record = {**RECORD, "id": records.new_id(), "name": name, **facts}
+    record = recorded.record(records.new_id(), name=name, **facts)
     draft = records.begin(engine, record["id"])
     records.reserve_name(engine, name, record["id"])
     records.create(engine, record, {}, draft)
