@@ -167,7 +167,7 @@ class Work:
     def origin(self, build, number, text, node):
         """A function from a path to the source for what ``from=text`` names."""
         kind, name = build.vertex.sources[number, text]
-        if kind == "named":
+        if kind == "named" and name in self.named:
             return self.named[name].source
         if kind == "stage":
             state, what = self.states[name], f"the stage {text}"

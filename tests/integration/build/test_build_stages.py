@@ -232,6 +232,27 @@ def test_images_of_empty_layers_can_be_mounted(context):
         assert found.text == there
 
 
+def test_an_image_as_a_context(context):
+    context.build(f"FROM {BASE}\nRUN echo other > /mark\n", "-t", "other")
+    words = ("--build-context", "Source=docker-image://localhost/other")
+    text = f"""\
+FROM {BASE} AS source
+RUN echo stage > /mark
+FROM {BASE}
+COPY --from=source /mark /copied
+RUN --mount=type=bind,from=SOURCE,target=/m cat /m/mark > /read
+"""
+    image = context.build(text, *words).id
+    assert context.show(image, "/copied") == context.show(image, "/read") == "other\n"
+    image = context.build(text).id
+    assert context.show(image, "/copied") == context.show(image, "/read") == "stage\n"
+    image = context.build("FROM source\nENV A=1\n", *words).id
+    assert context.show(image, "/mark") == "other\n"
+    result = context.fails(text, "--build-context", "source=docker-image://localhost/absent",
+                           says="localhost/absent")  # fmt: skip
+    assert "COPY --from=source" in result.stderr
+
+
 def test_formats(context):
     text = f"FROM {BASE}\nENV A=1\n"
     oci = context.inspect(context.build(text).id)["ManifestType"]
