@@ -10,7 +10,7 @@ import os
 import select
 from time import sleep
 
-from rootless.cgroup import bus, files, place, systemd
+from rootless.cgroup import bus, files, limits, place, systemd
 from rootless.errors import RlError
 
 _TRIES = 20
@@ -188,7 +188,7 @@ class Group:
                 if self._above() != self.where.directory:
                     share(self.where, self._above(), self._needed())
                 os.makedirs(self.directory, exist_ok=True)
-                if self.settings:
+                if any(not setting.implied for setting in self.settings):
                     hand_on(self.where, self._needed())
                 self._divide(stage)
                 return
@@ -257,6 +257,8 @@ def apply(directory, setting):
         levels.append(os.path.dirname(directory))  # a protection holds as far as it does above
     for level in levels:
         for text in setting.texts:
+            if text == limits.ALL:  # a group with processes in it takes no empty set
+                text = files.read(f"{os.path.dirname(level)}/{setting.file}.effective").strip()
             try:
                 files.write(f"{level}/{setting.file}", text)
             except FileNotFoundError:

@@ -7,6 +7,7 @@ the same.
 
 PERIOD = 100_000  # microseconds, the kernel's own default
 DEFAULT_PIDS = 2048
+ALL = ""  # of a set: what the group above has
 WEIGHT = "100"  # the kernel's own, of cpu.weight and io.weight
 
 _THROTTLES = {
@@ -22,8 +23,8 @@ _FREE = {
     "memory.low": "0",
     "cpu.max": f"max {PERIOD}",
     "cpu.weight": WEIGHT,
-    "cpuset.cpus": "\n",  # a write of nothing at all would be none
-    "cpuset.mems": "\n",
+    "cpuset.cpus": ALL,
+    "cpuset.mems": ALL,
     "pids.max": "max",
 }
 

@@ -166,6 +166,17 @@ def test_a_protection_holds_for_the_group_above_too(tree):
     assert text(f"{tree}/job/rl-a/memory.low") == text(f"{inner}/memory.low") == "4096"
 
 
+def test_a_set_is_given_back(tree):
+    """No processor at all can't be written where processes are."""
+    os.makedirs(f"{tree}/job/rl-a")
+    for path, words in ((f"{tree}/job/cpuset.cpus.effective", "0-7\n"),
+                        (f"{tree}/job/rl-a/cpuset.cpus", "1")):  # fmt: skip
+        with open(path, "w", encoding="ascii") as file:
+            file.write(words)
+    group.apply(f"{tree}/job/rl-a", limits.Setting("--cpuset-cpus", "cpuset.cpus", limits.ALL))
+    assert text(f"{tree}/job/rl-a/cpuset.cpus") == "0-7"
+
+
 def test_exec_goes_beside_a_program_that_divided_its_group(tree, monkeypatch):
     inner = f"{tree}/job/rl-a/container"
     make(inner, "")

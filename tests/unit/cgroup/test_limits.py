@@ -104,7 +104,7 @@ def changes(before, **options):
     ({"cpus": "2"}, {"cpus": "0"}, [("cpu.max", "max 100000")]),
     ({"cpu_quota": 5000, "cpu_period": 10000}, {"cpu_quota": 0}, [("cpu.max", "max 10000")]),
     ({"cpu_shares": 5}, {"cpu_shares": 0}, [("cpu.weight", "100")]),
-    ({"cpuset_cpus": "1"}, {"cpuset_cpus": ""}, [("cpuset.cpus", "\n")]),
+    ({"cpuset_cpus": "1"}, {"cpuset_cpus": ""}, [("cpuset.cpus", "")]),
     ({"pids_limit": 9}, {"pids_limit": 0}, [("pids.max", "max")]),
     ({}, {"pids_limit": -1}, [("pids.max", "max")]),
     ({"blkio_weight": 10}, {"blkio_weight": 0}, [("io.weight", "default 100")]),

@@ -45,7 +45,7 @@ def test_limits_are_taken_back_one_by_one(here, half):
     assert found == {"memory.max": "max", "cpu.max": "max 100000", "cpu.weight": "100",
                      "pids.max": "max"}  # fmt: skip
     if half != "default":
-        assert here.kernel("web", "cpuset.cpus") == ""
+        assert here.kernel("web", "cpuset.cpus") == "0-1"
         line = here.kernel("web", "io.max")
         assert "wiops=9" in line and "rbps=max" in line
         (row,) = here.facts("web")["HostConfig"]["BlkioDeviceWriteIOps"]
