@@ -50,7 +50,7 @@ def _rows(engine, request):
         rows = [row for row in rows if row["State"] in _LIVING]
     if count is not None and count >= 0:
         rows = rows[len(rows) - min(count, len(rows)) :]
-    if request.size or request.sort == "size":
+    if request.size or request.sort == "size" or ".Size" in (request.format or ""):
         listing.add_sizes(engine, rows)
     listing.sort(rows, request.sort or "created")
     return rows

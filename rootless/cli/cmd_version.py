@@ -29,7 +29,8 @@ def main(engine, request):
     """See docs/cli.md."""
     found = facts()
     if request.format:
-        output.document({"Client": found, **found}, request.format)
+        # docker and podman have a part for the daemon; here both are one.
+        output.document({"Client": found, "Server": found, **found}, request.format)
         return 0
     for name, value in found.items():
         output.line(f"{name + ':':<12}{value}")

@@ -30,7 +30,7 @@ _BREAKS = " \t\r\n|()"
 
 
 def _words(text):
-    """The words of one action: (kind, value), kind is one of . $ name number string char."""
+    """The words of one action: (kind, value); "of" is what follows a ) without a blank."""
     found, at = [], 0
     while at < len(text):
         char = text[at]
@@ -40,7 +40,9 @@ def _words(text):
             found.append(("mark", char))
             at += 1
             if char == ")" and text[at : at + 1] == ".":
-                raise TemplateError("a field of a parenthesis needs a variable: {{$x := …}}")
+                end = _end_of_word(text, at)
+                found.append(("of", _word(text[at:end])[1]))
+                at = end
         elif text.startswith(":=", at) or char == "=":
             size = 2 if char == ":" else 1
             found.append(("mark", text[at : at + size]))
@@ -55,14 +57,18 @@ def _words(text):
             found.append(("value", text[at + 1 : end]))
             at = end + 1
         else:
-            end = at
-            while end < len(text) and text[end] not in _BREAKS and text[end] not in ",:=\"'`":
-                end += 1
+            end = _end_of_word(text, at)
             if end == at:
                 raise TemplateError(f"unexpected {char!r}")
             found.append(_word(text[at:end]))
             at = end
     return found
+
+
+def _end_of_word(text, at):
+    while at < len(text) and text[at] not in _BREAKS and text[at] not in ",:=\"'`":
+        at += 1
+    return at
 
 
 def _string(text, at):
@@ -233,6 +239,8 @@ def _pipe(words):
             inner = [*commands, command]
             commands, command = stack.pop()
             command.append(("pipe", inner))
+        elif kind == "of":  # the fields of the parenthesis before it
+            command.append((kind, (command.pop(), value)))
         elif (kind, value) == ("mark", "|"):
             if not command:
                 raise TemplateError("nothing stands before |")
@@ -370,6 +378,8 @@ class _Run:
             return walk(self._variables[name], fields)
         if kind == "field":
             return walk(dot, value)
+        if kind == "of":
+            return walk(self._operand(value[0], dot), value[1])
         return self._command([operand], dot, ())
 
 

@@ -83,6 +83,7 @@ def container(engine, record, size=False):
         **_paths(engine, record),
         "Name": record["name"],
         "RestartCount": record.get("restarts", 0),
+        "LogPath": _log_path(engine, record),
         "Driver": record.get("driver") or "",
         "MountLabel": "",
         "ProcessLabel": "",
@@ -261,6 +262,12 @@ def _config(record, spec):
     return found
 
 
+def _log_path(engine, record):
+    if record["log"]["driver"] not in ("k8s-file", "json-file"):
+        return ""
+    return record["log"].get("path") or f"{records.directory(engine, record['id'])}/ctr.log"
+
+
 def _host_config(engine, record, spec, state):
     own, linux = spec["rl"], spec["linux"]
     given = record["options"]["given"]
@@ -270,7 +277,7 @@ def _host_config(engine, record, spec, state):
         "Binds": list(given.get("volume") or ()),
         "CgroupMode": "private" if "cgroup" in kinds else "host",
         "LogConfig": {"Type": record["log"]["driver"], "Config": None,
-                      "Path": record["log"].get("path") or "",
+                      "Path": _log_path(engine, record),
                       "Tag": record["log"].get("tag") or "",
                       "Size": str(record["log"].get("max_size") or "0B")},
         "NetworkMode": _mode(record),
@@ -297,7 +304,8 @@ def _host_config(engine, record, spec, state):
         "SecurityOpt": list(given.get("security_opt") or ()),
         "StorageOpt": {"size": record["capped"]["asked"]} if record.get("capped") else None,
         "Tmpfs": {entry["destination"]: ",".join(entry["options"])
-                  for entry in spec["mounts"] if entry["type"] == "tmpfs"},
+                  for entry in spec["mounts"] if entry["type"] == "tmpfs"
+                  and entry["destination"] not in ("/dev", "/dev/shm")},
         **_resources(engine, record, spec, state),
         "UTSMode": "private" if "uts" in kinds else "host",
         "UsernsMode": given.get("userns") or "",

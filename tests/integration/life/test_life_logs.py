@@ -106,6 +106,9 @@ def test_log_options(life, workdir):
         assert file.read().endswith(" stdout F there\n")
     assert life.ok("logs", "a").text == "there"
     assert life.inspect("a", "{{.HostConfig.LogConfig.Path}}") == f"{workdir}/log"
+    life.ok("run", "--name", "b1", "--network", "none", life.image, "echo", "kept")
+    with open(life.inspect("b1", "{{.LogPath}}"), encoding="utf-8") as file:
+        assert file.read().endswith("F kept\n")
     life.fails("run", "--log-opt", "nope=1", life.image, says="nope=1")
     life.fails("run", "--log-opt", "max-size=much", life.image, says="much")
 

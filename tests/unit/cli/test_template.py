@@ -41,6 +41,8 @@ DATA = {
         ('{{(index .Names 0) | upper}}', "A"),
         ("{{upper .Id}} {{title .Id}} {{lower (upper .Id)}}", "ABC Abc abc"),
         ('{{index (split "a:b" ":") 1}}', "b"),
+        ('{{(index .Config "Labels").UP}}{{(index (index .Config "Labels") "x.y") | upper}}', "21"),
+        ('{{with .Config}}{{(index . "Labels").UP}}{{end}} {{upper ((.Config).Labels).UP}}', "2 2"),
         ("{{slice .Id 1 2}}", "b"),
         ("{{truncate .Id 2}}|{{pad .Id 1 2}}|", "ab| abc  |"),
         ("{{range .Names}}[{{.}}]{{end}}", "[a][b]"),
