@@ -164,8 +164,9 @@ def _enable_unit(engine, command):
 
 
 def _unit(command):
-    # The containers stay in the unit's cgroup.  When the machine goes down their monitors
-    # get SIGTERM and stop them (docs/monitor.md): nobody has "stopped" them then.
+    # The containers are in scopes of their own, or stay in the unit's cgroup.  When the machine
+    # goes down their monitors get SIGTERM and stop them (docs/monitor.md): nobody has "stopped"
+    # them then.
     return f"""\
 [Unit]
 Description=Containers of rl that restart always
