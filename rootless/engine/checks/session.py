@@ -1,5 +1,7 @@
 """Limits on resources, the login session, and the parts that rl itself is made of."""
 
+import os
+
 from rootless.engine.checks import Finding
 
 WANTED = ("cpu", "memory", "pids", "io", "cpuset")
@@ -109,16 +111,22 @@ def _cgroups(facts):
         return
     lost = [name for name in WANTED if name not in group["delegated"]]
     if lost:
+        given = group["kind"] == "delegated"  # by whoever made this session
+        above = os.path.dirname(f"/sys/fs/cgroup{group['own'] or ''}")
         yield Finding(
             "cgroup-controllers",
             "limits",
             "missing",
             f"limits on {', '.join(lost)} can't be set: these controllers aren't handed to users",
             [f"delegated: {' '.join(group['delegated']) or 'nothing'}", own],
-            root="mkdir -p /etc/systemd/system/user@.service.d && printf '[Service]\\nDelegate=cpu "
+            root=f"echo '{' '.join(f'+{name}' for name in lost)}' >{above}/cgroup.subtree_control"
+            if given
+            else "mkdir -p /etc/systemd/system/user@.service.d && printf '[Service]\\nDelegate=cpu "
             "cpuset io memory pids\\n' >/etc/systemd/system/user@.service.d/delegate.conf && "
             "systemctl daemon-reload",
-            user="log out and in again after that; the other limits work",
+            user="the other limits work"
+            if given
+            else "log out and in again after that; the other limits work",
         )
 
 
