@@ -77,7 +77,7 @@ struct monitor {
     const char *events, *event; /* the event log's path below dir; facts for each line of it */
     char **environment;
     int pid, dir, run, alive, alive_kept, in, pty, pty_peer, listen, status, go, cgroup, layer,
-        null;
+        ports, null;
     int signals, exit_file;
     struct stream streams[2];
     struct client clients[CLIENTS];

@@ -51,6 +51,7 @@ static const struct word words[] = {
     {"go", WORD_FD, &m.go},
     {"cgroup", WORD_FD, &m.cgroup},
     {"layer", WORD_FD, &m.layer},
+    {"ports", WORD_FD, &m.ports},
     {"events", WORD_TEXT, &m.events},
     {"event", WORD_TEXT, &m.event},
     {"log", WORD_TEXT, &log_kind},
@@ -169,7 +170,7 @@ static void set_defaults(void)
 {
     m.id = m.name = m.log_tag = "";
     m.dir = m.run = m.alive = m.in = m.pty = m.pty_peer = m.listen = m.status = m.go = -1;
-    m.cgroup = m.layer = m.signals = m.exit_file = -1;
+    m.cgroup = m.layer = m.ports = m.signals = m.exit_file = -1;
     m.streams[0] = (struct stream){-1, 0, packets[0]};
     m.streams[1] = (struct stream){-1, 0, packets[1]};
     for (int i = 0; i < CLIENTS; i++)

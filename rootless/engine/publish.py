@@ -126,7 +126,8 @@ def current(engine, record):
     """The mappings that are served now; None if the container doesn't run, or they aren't."""
     path = f"{records.run_directory(engine, record['id'])}/{FILE}"
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        # It may be a link to what the monitor has open: engine/regain.py.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:

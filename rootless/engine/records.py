@@ -571,8 +571,8 @@ def state(engine, record):
     elif record.get("boot") and record["boot"] != boot():
         # It was to run in another boot of the machine, whose end nobody recorded.
         found.update(status="exited", exit={"code": None, "reason": "boot"})
-    elif started:
-        # It ran and nobody recorded an end: killed with its monitor.
+    elif started or record.get("boot") and not os.path.exists(f"{run_dir}/alive"):
+        # It ran and nobody recorded an end: killed with its monitor, and perhaps the session.
         found.update(status="lost", exit={"code": None, "reason": "lost"})
     return found
 

@@ -59,14 +59,18 @@ def _words(pid):
 
 
 def _monitor(container_id):
-    """{"monitor", "pid"} of a container's monitor and pid 1; None if none lives."""
+    """What a container's monitor was told (docs/monitor.md; dict of str), and its own pid as
+    "monitor" (int); None if none lives."""
     wanted = f"id={container_id}".encode()
     for name in os.listdir("/proc"):
         if name.isdecimal() and (words := _words(name))[0] == b"rl-monitor" and wanted in words:
-            pids = [int(word[4:]) for word in words if word.startswith(b"pid=")]
+            given = {"monitor": int(name)}
+            for word in words:  # the first of a kind: commands come last
+                key, _, value = word.decode("ascii", "replace").partition("=")
+                given.setdefault(key, value)
             try:
-                if os.stat(f"/proc/{name}").st_uid == os.geteuid() and pids:
-                    return {"monitor": int(name), "pid": pids[0]}
+                if os.stat(f"/proc/{name}").st_uid == os.geteuid():
+                    return given
             except FileNotFoundError:
                 continue
     return None
@@ -75,24 +79,20 @@ def _monitor(container_id):
 def _restore(run_dir, found):
     """Write what others than the monitor had written there."""
     path = (_read(f"/proc/{found['pid']}/cgroup").rpartition("0::")[2]).strip()
+    frozen = _read(f"/proc/{found['pid']}/stat").rpartition(")")[2].split()[:1] == ["T"]
     if "/rl-" in path:
         with open(f"{run_dir}/cgroup", "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(_TOP + path)
-        if _read(f"{_TOP}{path}/cgroup.freeze").strip() == "1":
-            os.close(os.open(f"{run_dir}/paused", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        frozen = _read(f"{_TOP}{path}/cgroup.freeze").strip() == "1"
+    if frozen:
+        os.close(os.open(f"{run_dir}/paused", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
     monitor = found["monitor"]
-    for child in _read(f"/proc/{monitor}/task/{monitor}/children").split():
-        _link_ports(run_dir, child)
-
-
-def _link_ports(run_dir, pid):
-    """The forwarder keeps its note of the ports open and locked: so it can still be read."""
-    try:
-        for name in os.listdir(f"/proc/{pid}/fd"):
-            if os.readlink(f"/proc/{pid}/fd/{name}").endswith("/ports (deleted)"):
-                os.symlink(f"/proc/{pid}/fd/{name}", f"{run_dir}/ports")
-    except OSError:
-        pass  # another helper, which doesn't let us look
+    if "layer" in found:
+        with open(f"{run_dir}/layer", "w", encoding="ascii") as file:
+            file.write(f"{monitor} {found['layer']}")
+    if "ports" in found and not os.path.exists(f"{run_dir}/ports"):
+        # The forwarder holds a lock on the file that was deleted.
+        os.symlink(f"/proc/{monitor}/fd/{found['ports']}", f"{run_dir}/ports")
 
 
 def _read(path):

@@ -182,6 +182,9 @@ class _Words:
             # Who reads the files of a running container finds them through the monitor.
             _note_layer(run, descriptors["layer"])
             words.append(f"layer={descriptors['layer']}")
+        if record.get("ports"):
+            note = os.open("ports", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=run)
+            words.append(f"ports={note}")
         words += job.helpers
         words += _policy(record)
         return words + self._afterwards()

@@ -192,7 +192,7 @@ def let_go(job):
 
 _INHERITED = frozenset(
     ("dir", "run", "alive", "in", "out", "err", "pty", "listen", "client", "status", "go", "cgroup",
-     "layer")
+     "layer", "ports")
 )
 
 
