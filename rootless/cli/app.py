@@ -67,11 +67,12 @@ def parse(argv):
 def _translated(error):
     """click's error as one of ours: the option, then what is wrong with it."""
     path = (error.ctx.command_path if error.ctx else "rl").removeprefix("rl").strip()
+    verb = f"rl {path}".rstrip()
     text = error.message.rstrip(".")
     if isinstance(error, click.BadParameter) and error.param is not None:
         spelling = max(error.param.opts, key=len)
-        return BadUsage(f"{spelling}: {text}", hint=f"rl {path} --help says what it takes")
-    return BadUsage(f"rl {path}: {text[:1].lower()}{text[1:]}")
+        return BadUsage(f"{spelling}: {text}", hint=f"{verb} --help says what it takes")
+    return BadUsage(f"{verb}: {text[:1].lower()}{text[1:]}")
 
 
 # --- types ---------------------------------------------------------------------------------
