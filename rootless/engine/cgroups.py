@@ -195,7 +195,7 @@ def prepare(engine, record, spec):
     resources = spec["linux"].get("resources") or {}
     found = _chosen(engine, chosen["mode"])
     check(found, resources)
-    settings = limits.settings(resources, has_bfq())
+    settings = settings_of(resources)
     required = bool(_first(settings) or chosen["parent"] or chosen["mode"] == "split")
     if found.kind == "none":
         return None
@@ -223,14 +223,20 @@ def of_step(engine, resources, parent):
     return group.Group(
         found,
         f"{place.PREFIX}build-{os.urandom(8).hex()}",
-        limits.settings(resources, has_bfq()),
+        settings_of(resources),
         required=True,
         parent=parent,
         description="rl build, one step",
     )
 
 
-def has_bfq():
+def settings_of(resources):
+    """What limits.settings makes of them on this machine's disks."""
+    block = resources.get("blockIO") or {}
+    return limits.settings(resources, ("weight" in block or "weightDevice" in block) and _has_bfq())
+
+
+def _has_bfq():
     """Whether the machine's disks are scheduled by BFQ, whose weights have a file of their own."""
     return any(
         "[bfq]" in files.read(f"/sys/block/{name}/queue/scheduler")
@@ -300,7 +306,7 @@ def change(engine, record, spec, options):
         raise BadMode("disabled", "the container was made to have no cgroup, so no limits")
     directory = of(engine, record)
     found = _chosen(engine, chosen["mode"])
-    old, new = (limits.settings(one, has_bfq()) for one in (before, resources))
+    old, new = (settings_of(one) for one in (before, resources))
     changes = limits.difference(old, new)
     if directory is None:
         option = _first(changes)

@@ -2,7 +2,7 @@
 
 import os
 
-from rootless.cgroup import files, limits
+from rootless.cgroup import files
 from rootless.engine import cgroups
 from rootless.engine.spec.resources import numbers
 from rootless.engine.spec.values import BadOption, size
@@ -12,7 +12,7 @@ def report(engine, record, spec):
     """A row for each limit: asked, what the kernel has, whether that is enforced, and why not."""
     directory = cgroups.of(engine, record)
     resources = spec["linux"].get("resources") or {}
-    found = [one for one in limits.settings(resources, cgroups.has_bfq()) if not one.implied]
+    found = [one for one in cgroups.settings_of(resources) if not one.implied]
     own = _could_be_lifted(spec) if found and directory else ""
     return [_row(setting, directory, own) for setting in found]
 

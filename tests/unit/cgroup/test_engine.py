@@ -212,7 +212,7 @@ def test_processors_that_others_took(running):
 
 def test_weights_that_no_disk_obeys(running, monkeypatch):
     directory, spec = running
-    monkeypatch.setattr(cgroups, "has_bfq", lambda: False)
+    monkeypatch.setattr(cgroups, "_has_bfq", lambda: False)
     monkeypatch.setattr(files, "TOP", os.path.dirname(directory))
     write(f"{directory}/io.weight", "default 1")
     asked = {"blockIO": {"weight": 10}}

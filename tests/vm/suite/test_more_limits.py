@@ -114,7 +114,8 @@ def test_systemd_is_restarted_meanwhile(here, half):
 
 
 def test_a_paused_container_ends_in_order(here):
-    here.detached("web", "sh", "-c", "trap 'exit 3' TERM; while :; do sleep 1; done")
+    here.detached("web", "sh", "-c", "trap 'exit 3' TERM; echo on; while :; do sleep 1; done")
+    until(lambda: here.ok("logs", "web", timeout=60).text == "on", "the trap")
     here.ok("pause", "web", timeout=60)
     here.ok("stop", "-t", "60", "web", timeout=120)
     assert here.facts("web")["State"]["ExitCode"] == 3
