@@ -61,6 +61,12 @@ class ConfigError(RlError):
     hint = "conf/rl.toml of the documentation lists every key with its default"
 
 
+class Unreadable(ConfigError):
+    """{file}: {problem}"""
+
+    hint = "if that is another user's home, set HOME, or log in with su - USER or sudo -iu USER"
+
+
 class NoHome(RlError):
     """user {uid} has no home directory to keep containers in"""
 
@@ -315,7 +321,7 @@ def _documents(paths, environ, uid):
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
-            raise ConfigError(file=path, problem=error.strerror) from None
+            raise _unreadable(path, error) from None
         stamps.append(
             [path, status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino]
         )
@@ -397,6 +403,11 @@ def keep_text(path, text):
             pass
 
 
+def _unreadable(path, error):
+    kind = Unreadable if isinstance(error, PermissionError) else ConfigError
+    return kind(file=path, problem=error.strerror)
+
+
 def _parse(path):
     try:
         import tomllib
@@ -405,7 +416,7 @@ def _parse(path):
     try:
         return tomllib.loads(read_file(path, _LIMIT).decode())
     except OSError as error:
-        raise ConfigError(file=path, problem=error.strerror) from None
+        raise _unreadable(path, error) from None
     except UnicodeDecodeError:
         raise ConfigError(file=path, problem="not UTF-8 text") from None
     except RecursionError:

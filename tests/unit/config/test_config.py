@@ -150,6 +150,18 @@ def test_a_bad_variable_is_named(home):
     assert config.load({}, environ(home, RL_STORAGE_DRIVER="")).storage_driver is None
 
 
+def test_the_home_of_somebody_else(home, monkeypatch):
+    own(home, "")
+
+    def closed(path, limit):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(config, "read_file", closed)
+    with pytest.raises(config.Unreadable, match="Permission denied") as caught:
+        config.load({}, environ(home))
+    assert "sudo -iu" in caught.value.advice
+
+
 def test_a_fifo_in_place_of_the_file_is_refused_at_once(home):
     path = home / "home/.config/rl/rl.toml"
     path.parent.mkdir(parents=True)
