@@ -86,10 +86,10 @@ class Group:
                 raise
 
     def _again(self):
-        """True for a restart by the monitor: it is in the container's scope already."""
+        """True for a restart by the monitor: it is in the container's own cgroup already."""
         own = files.of_process() or ""
         scope, _, leaf = own.rpartition("/")
-        if leaf == "monitor" and scope.rpartition("/")[2].startswith(self.name):
+        if leaf == "monitor" and os.path.basename(scope).startswith(self.name):
             self.directory = files.TOP + scope
             return True
         return False
@@ -128,8 +128,11 @@ class Group:
                 return
             self._make(stage)
         elif self.where.kind == "delegated":
-            self.directory = f"{self._above()}/{self.name}"
-            self._make_here(stage)
+            if self._again():
+                self._make(stage)
+            else:
+                self.directory = f"{self._above()}/{self.name}"
+                self._make_here(stage)
         else:
             return
         for setting in self.settings:

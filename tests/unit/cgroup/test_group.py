@@ -88,6 +88,25 @@ def test_callers_and_monitors_know_where_they_belong(tree):
         assert place.delegated(tree, own=own).directory == f"{tree}/job"
 
 
+def test_a_monitor_starts_its_container_where_it_was(tree, monkeypatch):
+    """Also one with a parent, which is above the monitor then."""
+    make(f"{tree}/job/pod", "")
+    make(f"{tree}/job/pod/rl-a/monitor", "")
+    make(f"{tree}/job/pod/rl-a/container", "")
+    make(f"{tree}/job/pod/rl-a", "")
+    own = "/job/pod/rl-a/monitor"
+    monkeypatch.setattr(files, "TOP", tree)
+    monkeypatch.setattr(files, "of_process", lambda pid="self": own)
+    noted = []
+    where = place.delegated(tree, own)
+    one = group.Group(where, "rl-a", required=True, parent="pod", notes=noted.append)
+    one.settle(77)
+    assert noted == [f"{tree}/job/pod/rl-a/container"]
+    assert text(f"{tree}/job/pod/rl-a/container/cgroup.procs") == "77"
+    assert sorted(os.listdir(f"{tree}/job")) == sorted(
+        ["pod", "cgroup.controllers", "cgroup.procs", "cgroup.subtree_control"])  # fmt: skip
+
+
 def test_what_is_not_ours_is_not_used(tree, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: not path.endswith("subtree_control"))
     found = place.delegated(tree, own="/job")
