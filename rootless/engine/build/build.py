@@ -7,7 +7,7 @@ from rootless.build.solve.cache import key_of
 from rootless.build.solve.graph import Graph
 from rootless.build.solve.stage import StageBuild
 from rootless.engine import events, images_platform
-from rootless.engine.build import arguments, finish, inputs, step_limits
+from rootless.engine.build import arguments, finish, inputs, step_limits, step_network
 from rootless.engine.build.bases import Bases
 from rootless.engine.build.work import Work
 from rootless.errors import RlError
@@ -81,6 +81,7 @@ class Build:
         if options.format not in images_made.FORMATS:
             raise BadFormat(options.format)
         self.limits = step_limits.plan(engine, options)  # before anything is fetched
+        step_network.check(engine, options)
         self.engine = engine
         self.store = engine.store
         self.options = options

@@ -2,11 +2,15 @@
 
 import os
 
+from rootless.build.steps.run import RunStep, Settings
 from rootless.engine import connect
 from rootless.engine.build import step_spec
 from rootless.model import network as networks
 
 _MODES = {"none": "none", "host": "host"}
+_PRIVATE = ("default", "bridge", "sandbox")
+_STEPS = (*networks.OWN_MODES, "none", "host")
+_ALONE = "steps have a network of their own, that of this machine, or none"
 
 
 class StepNetwork:
@@ -42,9 +46,36 @@ def prepare(engine, step, directory):
     return StepNetwork(words, _write(step, directory, texts), _connect(found["plan"], directory))
 
 
+def check(engine, options):
+    """See that steps can have what the options of a build (engine.build.options.Options) ask
+    for, before anything is done: what is wrong is wrong for a file without RUN as well.
+
+    Raises NotForSteps and what making a specification raises.
+    """
+    settings = Settings.of(options)
+    if not any(getattr(settings, name) for name in (*settings.LISTS, *settings.VALUES)):
+        return
+    _check_mode(settings.network)
+    networks.parse_dns(() if settings.dns == ("none",) else settings.dns, settings.dns_search,
+                       settings.dns_option)  # fmt: skip
+    networks.parse_hosts(settings.add_host)
+    step = RunStep([], ["true"], settings=settings)
+    step_spec.make(step, step_spec.host_facts(engine), {}, ("none",))
+
+
+def _check_mode(text):
+    if text and text not in _PRIVATE:
+        mode = networks.parse([text])["mode"]
+        if mode not in _STEPS:
+            raise step_spec.NotForSteps(option="--network", value=text, why=_ALONE)
+
+
 def _default(engine, settings):
-    text = settings.network or engine.config.network or "private"
-    return "private" if text in ("default", "bridge", "sandbox") else text
+    if settings.network:
+        return "private" if settings.network in _PRIVATE else settings.network
+    # The network of containers that the settings name may be one that steps can't be in.
+    found = engine.config.network or "private"
+    return found if networks.parse([found])["mode"] in _STEPS else "private"
 
 
 def _write(step, directory, texts):
