@@ -115,6 +115,7 @@ class Monitored:
         say=READY,
         monitor=None,
         helpers=(),
+        writers=(),
     ):
         self.base = directory
         self.dir = os.path.join(directory, "durable")
@@ -131,7 +132,8 @@ class Monitored:
         self.listening.listen(64)
         ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.founder = Client(ours)
-        self._plan = (program, stdio, stdin, attach, list(words), hold, before, say, helpers)
+        self._plan = (program, stdio, stdin, attach, list(words), hold, before, say, helpers,
+                      writers)
         self.pid = os.fork()
         if self.pid == 0:
             try:
@@ -157,7 +159,7 @@ class Monitored:
     # P1
 
     def _become_monitor(self):
-        program, stdio, stdin, attach, words, hold, before, say, helpers = self._plan
+        program, stdio, stdin, attach, words, hold, before, say, helpers, writers = self._plan
         os.setsid()
         ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
@@ -190,6 +192,7 @@ class Monitored:
         with open(os.path.join(self.base, "pid"), "w", encoding="ascii") as file:
             file.write(str(pid))
         words = [f"helper={helper()}" for helper in helpers] + words
+        words += [f"writer={writer()}" for writer in writers]
         for fd in named.values():
             os.set_inheritable(fd, True)
         argv = ["rl-monitor", "id=0123456789abcdef", "name=box", f"pid={pid}", f"attach={attach}"]
@@ -197,7 +200,7 @@ class Monitored:
         os.execv(self.monitor, argv + words)
 
     def _become_program(self, inner, master, say_to, wait_at):
-        program, _, _, _, _, _, before, say, _ = self._plan
+        program, _, _, _, _, _, before, say, _, _ = self._plan
         try:
             signal.pthread_sigmask(signal.SIG_SETMASK, [])
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)

@@ -22,6 +22,7 @@ def check(facts):
     if facts.best("layer") != "overlay":
         found += _overlay(facts)
         found += _fuse(facts)
+    found += _size(facts)
     return found
 
 
@@ -186,6 +187,21 @@ def _overlay(facts):
     elif reason:
         yield Finding("overlay-refused", *common, "mounting an overlay failed", evidence,
                       root="dmesg | tail  shows the kernel's own words for it")
+
+
+def _size(facts):
+    """Why a container that is kept can't have a size."""
+    for row in facts.rungs.get("layer size", ()):
+        if row["rung"] == "file" and not row["ok"]:
+            yield Finding(
+                "layer-size-file",
+                "layer size",
+                "warn",
+                "--storage-opt size= works only with --rm: it takes fuse2fs to keep the files",
+                f"trying it: {row['reason']}",
+                root="apt-get install fuse2fs e2fsprogs fuse-overlayfs",
+                user="run with --rm, or without a size",
+            )
 
 
 def _fuse(facts):

@@ -259,6 +259,46 @@ def test_helpers_end_with_the_container(workdir):
             assert not os.path.exists(f"/proc/{pid}")
 
 
+def _writer(*words):
+    """A function that starts a Python program, which says that it is ready; its pid."""
+    import subprocess
+
+    def start(**how):
+        process = subprocess.Popen([sys.executable, "-S", "-c", *words], stdout=subprocess.PIPE,
+                                   **how)
+        process.stdout.readline()
+        return process.pid
+
+    return start
+
+
+def test_who_serves_the_layer_ends_by_itself(workdir):
+    """It hears of the end by losing its last user, which is the monitor, and is waited for."""
+    code = ("import sys, time; print(flush=True); sys.stdin.read(); time.sleep(0.3);"
+            " open(sys.argv[1], 'w').close()")
+    start = _writer(code, f"{workdir}/whole")
+    user, used = os.pipe()
+    os.set_inheritable(used, True)
+    with Monitored(workdir, ["cat"], words=[f"layer={used}"],
+                   writers=[lambda: start(stdin=user)]) as box:
+        os.close(user)
+        os.close(used)
+        box.started()
+        box.founder.send(b"E")
+        box.founder.until(b"x")
+        assert box.wait() == 0
+        assert os.path.exists(f"{workdir}/whole")
+
+
+def test_a_layer_that_others_use_is_asked_to_end(workdir):
+    """With SIGTERM, after a while, and never more than that."""
+    code = ("import signal, sys, time; signal.signal(15, lambda *_: (time.sleep(0.3),"
+            " open(sys.argv[1], 'w').close(), sys.exit())); print(flush=True); time.sleep(1000)")
+    with Monitored(workdir, ["true"], writers=[_writer(code, f"{workdir}/whole")]) as box:
+        assert box.wait() == 0
+        assert os.path.exists(f"{workdir}/whole")
+
+
 def test_a_stranger_is_never_killed(workdir):
     stranger = os.fork()
     if stranger == 0:
