@@ -53,7 +53,7 @@ def _runtime(facts):
 
 
 def _cgroups(facts):
-    """Why limits can't be set: SECURITY of them is the kernel's, who may set them systemd's."""
+    """Why limits can't be set: that they hold is up to the kernel, who may set them to others."""
     group = facts.cgroup
     mode = group["mode"]
     own = f"own group: {group['own']}" if group["own"] else "no own group in /proc/self/cgroup"
@@ -109,6 +109,10 @@ def _cgroups(facts):
             user="systemctl --user status shows whether it is at work; log out and in again",
         )
         return
+    yield from _controllers(group, own)
+
+
+def _controllers(group, own):
     lost = [name for name in WANTED if name not in group["delegated"]]
     if lost:
         given = group["kind"] == "delegated"  # by whoever made this session
