@@ -2,7 +2,7 @@
 
 import os
 
-from rootless.build.context import fetch, git, places
+from rootless.build.context import places
 from rootless.build.context.errors import BadChecksum
 from rootless.build.copy.sources import Tree
 
@@ -25,6 +25,8 @@ class Fetched:
         ``checksum``: --checksum, sha256:HEX for URLs, a commit for git.
         """
         if places.kind_of(text) == places.GIT:
+            from rootless.build.context import git
+
             where = places.parse_git(text)
             if keep_git_dir is not None:
                 where.keep_git_dir = keep_git_dir
@@ -35,6 +37,8 @@ class Fetched:
             found = Tree(checkout.descriptor, "/", None, where.shown)
             found.archives = False
             return found
+        from rootless.build.context import fetch
+
         found = fetch.download(self.outside, text, checksum)
         self._open.append(lambda: os.close(found.descriptor))
         return found

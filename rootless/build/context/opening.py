@@ -1,8 +1,11 @@
-"""Opening a context: whatever the word on the command line means becomes a directory."""
+"""Opening a context: whatever the word on the command line means becomes a directory.
+
+Most contexts are one already: what fetches and unpacks is imported for the others.
+"""
 
 import os
 
-from rootless.build.context import archive, fetch, git, lookup, places
+from rootless.build.context import lookup, places
 from rootless.build.context.errors import (
     BadContainerfile,
     BadContextArchive,
@@ -106,9 +109,13 @@ def open_context(where, outside, ignorefile=None, what="the build context", keep
         kind = places.LOCAL
     common = {"ignorefile": ignorefile, "what": what}
     if kind == places.GIT:
+        from rootless.build.context import git
+
         found = git.Checkout(outside, places.parse_git(where), keep_git_dir)
         return _owning(outside, found.path, found, places.without_secrets(where), common)
     if kind == places.URL:
+        from rootless.build.context import fetch
+
         answer = fetch.Opened(outside, where)
         try:
             return _stream(outside, answer.read, answer.shown, common, "Dockerfile")
@@ -128,6 +135,8 @@ def _local(outside, where, common):
         mode = os.fstat(descriptor).st_mode & 0o170000
         if mode == 0o040000:
             return Context(outside, os.path.abspath(where), shown=where, **common)
+        from rootless.build.context import archive
+
         head = os.pread(descriptor, 1 << 16, 0) if mode == 0o100000 else b""
         if not archive.looks_like_one(head):
             raise NoContext(where, "it is neither a directory nor an archive")
@@ -141,6 +150,8 @@ def _stream(outside, read, shown, common, name=None):
 
     ``name``: what the Containerfile is called in the context, if it is to be there.
     """
+    from rootless.build.context import archive
+
     head = archive.head_of(read)
     found = archive.looks_like_one(head)
     if found is None:
@@ -166,6 +177,8 @@ def _stream(outside, read, shown, common, name=None):
 
 
 def _unpacked(outside, head, read, shown, common):
+    from rootless.build.context import archive
+
     made = archive.Extraction(outside.store, shown)
     try:
         made.write(head)
@@ -224,6 +237,8 @@ def read_text(read, shown):
 
 def read_url(outside, url):
     """A Containerfile from the web (str)."""
+    from rootless.build.context import fetch
+
     answer = fetch.Opened(outside, url)
     try:
         if answer.size is not None and answer.size > lookup.LIMIT:

@@ -2,8 +2,6 @@
 
 import os
 
-from rootless.image.registry import http
-
 # What git and ssh may want to know; nothing else of the caller's environment reaches them.
 _PASSED = (
     "HOME", "PATH", "LANG", "USER", "LOGNAME", "SSH_AUTH_SOCK", "XDG_CONFIG_HOME",
@@ -24,9 +22,18 @@ class Outside:
         self.environ = environ
         self.program = program
         self.stdin = stdin
-        self.trust = trust or http.Trust(environ)
+        self._trust = trust
         self.attempts = attempts
         self.delay = delay
+
+    @property
+    def trust(self):
+        """The http.Trust of all that is fetched."""
+        if self._trust is None:
+            from rootless.image.registry import http
+
+            self._trust = http.Trust(self.environ)
+        return self._trust
 
     def environment(self):
         """The environment for git (a dict)."""

@@ -1,16 +1,18 @@
-"""A step's content key, and its layer."""
+"""A step's content key, and its layer.
+
+The key is all that a step needs which is in the cache; the rest is imported for the layer.
+"""
 
 import os
 import time
 
-from rootless.build.copy import archives, content, layout, modes, owners, select, view
+from rootless.build.copy import content, layout, owners, select, view
 from rootless.build.copy.errors import ContentChanged, Unreadable
 from rootless.build.copy.plan import Times
 from rootless.build.copy.sources import Download, Inline, Layers
 from rootless.build.copy.writing import Opener, Writer
 from rootless.build.language import ignore
 from rootless.kernel import userns
-from rootless.store.compose import Compose
 
 _SECOND = 1_000_000_000
 
@@ -47,6 +49,9 @@ def apply(store, step, times=None):
     Raises CopyError, runtime.users' errors, NoSpace.  What isn't what ``digest`` saw before
     is ContentChanged: under its key nothing else may be found later.
     """
+    from rootless.build.copy import archives  # noqa: F401  (once, and not in each child)
+    from rootless.store.compose import Compose
+
     times = times or Times()
     with Compose(store, lambda scratch: _Plan(step, times, scratch), times.newest,
                  times.stamp) as made:  # fmt: skip
@@ -106,15 +111,19 @@ class _Plan:
         created = times.created
         if created is None:
             created = time.time() if times.newest is None else times.newest
+        mode = None
+        if step.mode is not None:
+            from rootless.build.copy import modes
+
+            mode = modes.parse(step.mode)
         self.layout = layout.Layout(
-            None if step.link else base,
-            owner,
-            modes.parse(step.mode) if step.mode is not None else None,
-            int(created) * _SECOND,
+            None if step.link else base, owner, mode, int(created) * _SECOND
         )
         self._place(scratch)
 
     def _place(self, scratch):
+        from rootless.build.copy import archives
+
         step, dest = self.step, os.fsencode(self.step.path)
         extracted = archives.find(step, self.parts)
         layout.one_file(

@@ -4,8 +4,6 @@
 meaning of the next letter.  With ``--parents`` a part ``**`` stands for any number of parts.
 """
 
-import re
-
 from rootless.build.copy.errors import BadPattern
 from rootless.build.language import globs
 
@@ -22,6 +20,10 @@ def has_wildcards(text):
 
 def plain(text):
     """The path that a pattern without wildcards names: the backslashes are taken away."""
+    if "\\" not in text:
+        return text
+    import re
+
     return re.sub(r"\\(.)", r"\1", text)
 
 

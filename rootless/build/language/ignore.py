@@ -6,7 +6,6 @@ and the last pattern that matches a path decides.
 """
 
 import posixpath
-import re
 
 from rootless.build.language import globs
 from rootless.build.language.source import Place, Source, TooBig, error_at
@@ -138,6 +137,8 @@ class _Pattern:
         if self.regex is None:
             return self._slow(path)
         if self._compiled is None:
+            import re
+
             regex = _numbered(self.regex, 0)
             self._compiled = re.compile(f"(?:{regex})(?:/|$)", re.DOTALL).match
         return bool(self._compiled(path))
@@ -185,7 +186,11 @@ def _group(patterns):
         for index, pattern in enumerate(patterns)
         if pattern.plain is None and pattern.regex is not None
     ]
-    search = re.compile(f"(?:{'|'.join(quick)})(?:/|$)", re.DOTALL).match if quick else None
+    search = None
+    if quick:
+        import re
+
+        search = re.compile(f"(?:{'|'.join(quick)})(?:/|$)", re.DOTALL).match
 
     def match(path):
         if literal:
@@ -257,7 +262,7 @@ class _Class:
 
     @property
     def regex(self):
-        inside = "".join(f"{re.escape(low)}-{re.escape(high)}" for low, high in self.ranges)
+        inside = "".join(f"{_escape(low)}-{_escape(high)}" for low, high in self.ranges)
         return f"(?!/)[{'^' if self.inverted else ''}{inside}]"
 
 
@@ -346,9 +351,15 @@ def _kept(number, first, following):
     return [f"(?=(?P<{name}>{first}{''.join(following)}))(?P={name})"]
 
 
+def _escape(text):
+    import re  # 10 ms: for patterns only, and most contexts have none
+
+    return re.escape(text)
+
+
 def _piece(token):
     if isinstance(token, str):
-        return re.escape(token)
+        return _escape(token)
     if token is globs.SOME:
         return "[^/]*"
     if token is globs.GAP:

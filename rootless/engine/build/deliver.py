@@ -1,15 +1,16 @@
-"""The verb build: an image for each platform asked for; then where the result goes."""
+"""The verb build: an image for each platform asked for; then where the result goes.
+
+Whose steps are all in the cache is done in some 50 ms: what lists, outputs, registries and
+caches elsewhere need is imported where one of them was asked for.
+"""
 
 import os
 
 from rootless.build.language import lint
-from rootless.engine import events, images, images_change, images_push, manifests
-from rootless.engine.build import annotating, entitlements, outputs, remote_cache
+from rootless.engine import events, images
+from rootless.engine.build import annotating, entitlements, outputs
 from rootless.engine.build import build as builder
 from rootless.errors import RlError
-from rootless.image import lists
-from rootless.image import push as pusher
-from rootless.image.archive import save as writer
 from rootless.kernel import files
 from rootless.model import jsontext, oci, reference
 
@@ -40,17 +41,21 @@ def build(engine, options, progress):
     wanted = outputs.read(options.output, os.isatty(1))
     for path in (options.iidfile, options.metadata_file):
         if path:
-            images_push.check_writable(path)
+            outputs.check_writable(path)
     entitlements.check_options(options)
-    taking = remote_cache.places(options.cache_from, "--cache-from")
-    leaving = remote_cache.places(options.cache_to, "--cache-to")
+    taking = leaving = ()
+    if options.cache_from or options.cache_to:
+        from rootless.engine.build import remote_cache
+
+        taking = remote_cache.places(options.cache_from, "--cache-from")
+        leaving = remote_cache.places(options.cache_to, "--cache-to")
     notes = annotating.read([*options.annotation, *(a for o in wanted for a in o.annotations)])
     try:
         with builder.Build(engine, options, progress) as one:
             _warn(one, progress)
             if taking:
                 one.fetch = remote_cache.Remote(engine, options, taking, progress)
-            if remote_cache.has_inline(leaving):
+            if leaving and remote_cache.has_inline(leaving):
                 one.more = lambda built: remote_cache.inline(built, one.times.epoch)
             delivery = _Delivery(engine, options, progress, one, wanted, notes)
             lines = delivery.run()
@@ -59,6 +64,8 @@ def build(engine, options, progress):
     finally:
         engine.store.tmp.release()
     if leaving or delivery.passing:
+        from rootless.engine import images_change
+
         images_change.sweep(engine)  # documents of what was there for the way only
     return lines
 
@@ -142,7 +149,9 @@ class _Delivery:
         found = [reference.normalise(name) for name in names]
         for one in found:
             if one.domain == reference.LOCALHOST:
-                raise images_push.NoDestination(name=one)
+                from rootless.engine.images_push import NoDestination
+
+                raise NoDestination(name=one)
         if output.flags.get("push-by-digest"):
             found = [reference.Reference(one.domain, one.path) for one in found]
         return found
@@ -165,9 +174,13 @@ class _Delivery:
             self._make_list()
 
     def _entries(self):
+        from rootless.engine import manifests
+
         return [manifests.of_record(self.engine, built.record) for built in self.builds]
 
     def _add_to(self, name):
+        from rootless.engine import manifests
+
         known = images.lookup(self.engine, name, lists=True)
         full = str(reference.for_local(name))
         if known is not None and "list" not in known:
@@ -182,6 +195,9 @@ class _Delivery:
     def _make_list(self):
         if self.options.manifest and not self.names:
             return
+        from rootless.engine import manifests
+        from rootless.image import lists
+
         found, origins = lists.new(), {}
         for entry, origin in self._entries():
             lists.put(found, entry)
@@ -242,11 +258,13 @@ class _Delivery:
                 )
 
     def _push(self, output, target):
+        import time
+
+        from rootless.engine.build import remote_cache
+
         chosen = remote_cache.connect(self.engine, self.options)
         key = f"push {target}"
         self.progress.step_started(key, f"pushing {target}", None)
-        import time
-
         began = time.monotonic()
         try:
             digest = self._send(output, target, chosen, self.progress.transfer(key))
@@ -267,6 +285,8 @@ class _Delivery:
             )  # fmt: skip
             self.pushed = {"digest": digest}
             return digest
+        from rootless.image import push as pusher
+
         self.pushed = pusher.push_part(
             self.store, self.record, target, chosen, output.packing(), shown
         )
@@ -297,6 +317,8 @@ class _Delivery:
         record = self.record
         digest = (self.pushed or {}).get("digest") or record["manifest"]
         if "list" not in record:
+            from rootless.image import lists
+
             found["containerimage.config.digest"] = record["config"]
             data = self.store.blobs.read(record["manifest"])
             described = {"mediaType": oci.Manifest(oci.load(data, "manifest")).media_type,
@@ -316,5 +338,7 @@ class _Delivery:
 
 
 def _write(path, text):
+    from rootless.image.archive import save as writer
+
     with writer.Output(path) as descriptor:
         files.write_all(descriptor, text.encode("utf-8", "surrogateescape"))

@@ -4,8 +4,6 @@ from rootless import __version__
 from rootless.build.solve.cache import key_of
 from rootless.build.solve.stage import stamp
 from rootless.errors import RlError
-from rootless.image.trouble import full_disk
-from rootless.store import merge
 
 _NOP = "/bin/sh -c #(nop) "
 IDENTITY = "io.rl.version"
@@ -141,6 +139,9 @@ def squash(store, cache, state, options, times):
 
 
 def _merged(store, diff_ids, bottom):
+    from rootless.image.trouble import full_disk
+    from rootless.store import merge
+
     paths = store.layers.paths(diff_ids)
     with full_disk(), store.layers.adopt(compress=False) as adopt:
         merge.export_stacked(store, paths, adopt.write, bottom)

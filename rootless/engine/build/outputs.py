@@ -6,15 +6,10 @@
 
 import os
 
-from rootless.engine import images_push
-from rootless.engine.copying import take
 from rootless.errors import RlError
-from rootless.image.archive import save as writer
 from rootless.kernel import files
 from rootless.model import reference
 from rootless.model.oci import BadDocument
-from rootless.store import merge
-from rootless.store.tarread import BadArchive
 
 _FLAGS = ("push", "tar", "oci-mediatypes", "push-by-digest", "platform-split", "store")
 _PACKING = ("compression", "compression-level")
@@ -202,10 +197,17 @@ def read(texts, terminal):
             raise ToTerminal(text=one.text, kind=one.kind)
     for one in found:
         if one.dest is not None and one.kind != "local":
-            images_push.check_writable(one.dest)
+            check_writable(one.dest)
         if one.pushes:
             one.packing()
     return found
+
+
+def check_writable(path):
+    """Say before the work, not after it, that a file can't be made."""
+    from rootless.engine import images_push
+
+    images_push.check_writable(path)
 
 
 def uses_stdout(outputs):
@@ -218,6 +220,9 @@ def uses_stdout(outputs):
 
 def write_tar(store, diff_ids, path):
     """The files of stacked layers as a plain tar: to ``path``, None for standard output."""
+    from rootless.image.archive import save as writer
+    from rootless.store import merge
+
     paths = store.layers.paths(diff_ids)
 
     def work(descriptor):
@@ -238,6 +243,10 @@ def write_local(store, diff_ids, path):
     No link is followed below it, set-id bits are dropped.  How many things were left out
     (device nodes).  Raises Conflict.
     """
+    from rootless.engine.copying import take
+    from rootless.store import merge
+    from rootless.store.tarread import BadArchive
+
     path = os.path.abspath(path)
     try:
         os.makedirs(path, exist_ok=True)
@@ -267,6 +276,8 @@ def write_local(store, diff_ids, path):
 def save(store, record, names, kind, path, as_directory, progress):
     """Write an image (or a list, with "list" in its ``record``) as an archive of the ``kind``
     oci or docker: to ``path``, None for standard output."""
+    from rootless.image.archive import save as writer
+
     form = {"oci": "oci-archive", "docker": "docker-archive"}[kind]
     item = writer.Item(record, list(names))
     if as_directory:

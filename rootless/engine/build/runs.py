@@ -1,7 +1,6 @@
 """RUN: what its result depends on, and the step that does it."""
 
 import os
-from contextlib import ExitStack
 
 from rootless.build.copy import plan, sources
 from rootless.build.copy.view import Directory
@@ -55,6 +54,8 @@ def task(work, build, number, instruction):
     ]
 
     def do(output):
+        from contextlib import ExitStack
+
         from rootless.engine.build import run_step
 
         entitlements.check_platform(build.vertex.image or build.vertex.title, state.platform, node)

@@ -76,3 +76,10 @@ def test_daily_verbs_load_nothing_slow(line, tmp_path):
     found = loaded(WHOLE.format(argv=words, environ=environ))
     assert not found & SLOW, found & SLOW
     assert "rootless.cli.app" not in found
+
+
+def test_a_build_whose_steps_are_cached_loads_nothing_slow():
+    """What makes layers, fetches and pushes is imported where there is something of it to do."""
+    found = loaded("from rootless.engine.build import deliver")
+    assert not found & (SLOW - {"hashlib"}), found & SLOW
+    assert not [name for name in found if name.startswith("rootless.image.registry.")]
