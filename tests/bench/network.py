@@ -152,6 +152,52 @@ def outgoing(bench):
             _row(bench, f"{what}, pasta", *rates, "by hand", 1.1)
 
 
+# --- networks with names --------------------------------------------------------------------
+
+_NAMED = "bench"
+_IP = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+
+
+@contextlib.contextmanager
+def _named(bench):
+    """A network in each engine; podman's need CNI's plugins or netavark."""
+    try:
+        for engine in (bench.rl, bench.podman):
+            engine.do("network", "create", _NAMED)
+        yield
+    finally:
+        for engine in (bench.rl, bench.podman):
+            engine.clear()
+            engine.do("network", "rm", _NAMED)
+
+
+def named_starts(bench):
+    """One container on a network of one's own, the first one there and a further one."""
+    words = ("run", "--rm", "--network", _NAMED, IMAGE, "true")
+    with _named(bench):
+        bench.compare("run, on a network with a name", words)
+        for engine in (bench.rl, bench.podman):
+            engine.do("run", "-d", "--network", _NAMED, IMAGE, "sleep", "1000")
+        bench.compare("  while it is up", words)
+
+
+def between(bench):
+    """From container to container, and out of one, on a network of theirs."""
+    program, port, address = _program(), _free_port(), _address()
+    with _named(bench):
+        rates, out = [], []
+        for engine in (bench.rl, bench.podman):
+            run = ("run", "--rm", *_volumes(), "--network", _NAMED, IMAGE, program)
+            engine.do("run", "-d", "--name", "server", *run[2:], "-s")
+            peer = engine.do("inspect", "--format", _IP, "server").strip()
+            rates.append(_patiently(engine.argv(*run, "-c", peer), engine.env))
+            with _server([program, "-s", "-p", str(port)]):
+                time.sleep(0.3)
+                out.append(_iperf(engine.argv(*run, "-c", address, "-p", str(port)), engine.env))
+        _compare(bench, "container to container", rates)
+        _compare(bench, "container to host, network with a name", out)
+
+
 def _compare(bench, what, rates):
     _row(bench, what, rates[0], rates[1], "podman", 1.0)
     if len(rates) > 2:
@@ -168,4 +214,6 @@ CASES = {
     "network memory": memory,
     "network published": published,
     "network outgoing": outgoing,
+    "network named starts": named_starts,
+    "network named throughput": between,
 }
