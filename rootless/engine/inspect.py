@@ -341,12 +341,13 @@ def _resources(engine, record, spec, state):
     limit = memory.get("limit", 0)
     pids = (resources.get("pids") or {}).get("limit", 0)
     chosen = spec["rl"].get("cgroups") or {}
+    mode = chosen.get("mode") or "enabled"
     if not pids and state["pid"]:
         from rootless.engine import enforced
 
         pids = enforced.pids(engine, record)
     return {
-        "Cgroups": chosen.get("mode") or "enabled",
+        "Cgroups": "default" if mode == "enabled" else mode,  # podman's word
         "CgroupParent": chosen.get("parent") or "",
         "Memory": limit,
         "MemoryReservation": memory.get("reservation", 0),

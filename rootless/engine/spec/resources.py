@@ -4,10 +4,10 @@ Sources: podman-run(1), docker's "Resource constraints"; OCI runtime-spec config
 "Control groups".  A 0, an empty list and a -1 of memory take a limit back, as ``update`` needs.
 """
 
+from rootless.cgroup.limits import PERIOD
 from rootless.engine.spec.values import fail, number, size
 
 LEAST_MEMORY = 512 << 10  # less, and not even the program is loaded
-PERIOD = 100_000  # microseconds, the kernel's own default
 
 # What version 1 had and 2 has nothing for: to accept it would be to ignore it.  With the value
 # that means nothing there either.
