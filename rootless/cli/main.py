@@ -13,8 +13,6 @@ from rootless.errors import RlError
 _INTERRUPTED = 130
 _BROKEN_PIPE = 141
 _FAILED = RlError.exit_code
-# ENOSPC, EDQUOT, EROFS: they may come from any write, and are nobody's defect.
-_NO_ROOM, _READ_ONLY = (28, 122), 30
 # A start of a container makes fewer objects than this: it never pays for a collection.
 _YOUNG = 50_000
 
@@ -29,6 +27,30 @@ class ReadOnly(RlError):
     """{0}"""
 
     hint = "rl keeps its files elsewhere with: rl --root DIR"
+
+
+class OpenFiles(RlError):
+    """{0}"""
+
+    hint = "raise the limit of open files: ulimit -n 1024"
+
+
+class LongFile(RlError):
+    """{0}"""
+
+    hint = "raise the limit of the size of files: ulimit -f unlimited; or use another disk"
+
+
+class BadDisk(RlError):
+    """{0}"""
+
+    hint = "the disk fails: see dmesg(1); rl system check tells what it has cost"
+
+
+# ENOSPC, EDQUOT, EROFS, EMFILE, ENFILE, EFBIG, EIO: they may come from anywhere, and are
+# nobody's defect.
+_OUTSIDE = {28: NoRoom, 122: NoRoom, 30: ReadOnly, 24: OpenFiles, 23: OpenFiles, 27: LongFile,
+            5: BadDisk}  # fmt: skip
 
 
 class NotBuilt(RlError):
@@ -65,9 +87,9 @@ def main(argv=None, environ=None):
     except SystemExit as leave:  # click ends this way; so does an argument to exit()
         return leave.code if isinstance(leave.code, int) else _FAILED
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in (*_NO_ROOM, _READ_ONLY):
+        kind = _OUTSIDE.get(error.errno) if isinstance(error, OSError) else None
+        if kind:
             where = f": {error.filename}" if error.filename else ""
-            kind = NoRoom if error.errno in _NO_ROOM else ReadOnly
             return _report(kind(f"{error.strerror}{where}"))
         from rootless.cli.defect import report
 

@@ -5,6 +5,7 @@ needed.  A lock in that directory orders whoever makes or removes networks, and 
 addresses in them.
 """
 
+import errno
 import os
 
 from rootless.errors import RlError
@@ -112,8 +113,13 @@ def with_default(engine):
     from rootless.network.bridge import definition
 
     if not os.path.exists(f"{directory(engine)}/{definition.DEFAULT}.json"):
-        with Locked(engine):
-            _default(engine)
+        try:
+            with Locked(engine):
+                _default(engine)
+        except OSError as error:
+            # Who looks has to write nothing: it will be made when somebody needs it.
+            if error.errno not in (errno.EROFS, errno.ENOSPC, errno.EDQUOT):
+                raise
     return everything(engine)
 
 
