@@ -29,7 +29,8 @@ class NotDelegated(RlError):
         f"as root write {_DROP_IN} with the two lines\n"
         "[Service]\n"
         "Delegate=cpu cpuset io memory pids\n"
-        "then run systemctl daemon-reload, log out and in again"
+        "then run systemctl daemon-reload, log out everywhere and in again (with lingering:\n"
+        "systemctl restart user@UID.service, which ends what the user runs)"
     )
 
 
