@@ -4,6 +4,7 @@ import os
 
 from rootless.engine import assemble, events, records
 from rootless.engine.defaults import LIMITS, with_defaults
+from rootless.engine.spec import process
 from rootless.engine.spec.host import gather
 from rootless.engine.spec.spec import make_spec
 from rootless.errors import RlError
@@ -103,7 +104,9 @@ def _create(engine, request, progress, durable, before):
 
 
 def _check_words(options):
-    """Refuse what is wrong with --cidfile and --restart before anything is done."""
+    """Refuse what is wrong with some options before anything is done."""
+    if options.get("oom_score_adj") is not None:
+        process.wanted_oom_score(options)
     if options.get("cidfile"):
         from rootless.engine import lifecycle
 

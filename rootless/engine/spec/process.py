@@ -198,14 +198,19 @@ def _bound(entry, text):
     return int(text)
 
 
+def wanted_oom_score(options):
+    """What --oom-score-adj says (int); None where it wasn't given.  Raises BadOption."""
+    wanted = options.get("oom_score_adj")
+    if wanted is not None and not -1000 <= int(wanted) <= 1000:
+        fail("--oom-score-adj", str(wanted), "not from -1000 to 1000")
+    return None if wanted is None else int(wanted)
+
+
 def oom_score(request, host, warnings):
     """``oomScoreAdj``; None to inherit.  What the kernel would refuse is raised, with a warning."""
-    wanted = request.options.get("oom_score_adj")
+    wanted = wanted_oom_score(request.options)
     if wanted is None:
         return None
-    wanted = int(wanted)
-    if not -1000 <= wanted <= 1000:
-        fail("--oom-score-adj", str(wanted), "not from -1000 to 1000")
     if wanted < host.oom_score_adj and host.uid != 0:
         warnings.append(
             f"--oom-score-adj {wanted}: only root may go below {host.oom_score_adj}, which is used"
