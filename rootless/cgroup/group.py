@@ -190,7 +190,7 @@ class Group:
             try:
                 if self._above() != self.where.directory:
                     share(self.where, self._above(), self._needed())
-                os.makedirs(self.directory, exist_ok=True)
+                _mkdir(self.directory)
                 if any(not setting.implied for setting in self.settings):
                     hand_on(self.where, self._needed())
                 self._divide(stage)
@@ -379,13 +379,19 @@ def share(where, directory, needed):
     path = where.directory
     for part in directory[len(path) + 1 :].split("/"):
         path = f"{path}/{part}"
-        try:
-            os.mkdir(path)
+        if _mkdir(path):
             files.mark(path)
-        except FileExistsError:
-            pass
         missing = where.controllers & needed - _enabled(path)
         enable(path, missing)
+
+
+def _mkdir(path):
+    """Make a directory in one that is there; True unless it was there already."""
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        return False
+    return True
 
 
 def extend(where, directory, needed):

@@ -228,7 +228,7 @@ def test_no_more_groups(tree, monkeypatch):
     def refuse(path, *more, **words):
         raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(os, "makedirs", refuse)
+    monkeypatch.setattr(os, "mkdir", refuse)
     one = group.Group(place.delegated(tree, own="/job"), "rl-1", required=True)
     with pytest.raises(group.NoCgroup, match="max.descendants"):
         one.settle(os.getpid())
