@@ -250,6 +250,8 @@ def _launch(job):
     for name, (far, near) in job.ends.items():
         os.close(far)
         descriptors[name] = near
+    if job.direct:  # it is in its user namespace: nobody has to say so first
+        _map(job, stage)
     job.init_pid = _converse(job, stage, descriptors)
     return descriptors
 
@@ -263,8 +265,7 @@ def _converse(job, stage, descriptors):
         word, ancillary, _, _ = job.sync.recvmsg(256, 64)
         verb, _, value = word.decode().partition(" ")
         if verb == "entered":
-            userns.write_maps(stage, job.store_ids if job.staged else job.ids)
-            _mapped(job, stage)
+            _map(job, stage)
         elif verb == "joined":
             _mapped(job, stage)
         elif verb == "helper":
@@ -290,6 +291,11 @@ def _converse(job, stage, descriptors):
         else:
             _failed(job)
     return init_pid
+
+
+def _map(job, stage):
+    userns.write_maps(stage, job.store_ids if job.staged else job.ids)
+    _mapped(job, stage)
 
 
 def _mapped(job, stage):
@@ -455,10 +461,9 @@ def _enter_user_namespace(job):
     if joined is not None:
         userns.setns(userns.parent_of(joined) if job.staged else joined, userns.CLONE_NEWUSER)
         job.tell("joined")
-    else:
-        if not job.direct:
-            process.prctl(process.PR_SET_DUMPABLE, 1)
-            userns.enter_new()
+    elif not job.direct:
+        process.prctl(process.PR_SET_DUMPABLE, 1)
+        userns.enter_new()
         job.tell("entered")
     if job.sync.recv(16) != b"mapped":
         os._exit(125)
