@@ -2,6 +2,7 @@
 
 from rootless.engine import records
 from rootless.errors import RlError
+from rootless.model import jsontext
 from rootless.store.images import AmbiguousImage, NoSuchImage
 
 _NEVER = "0001-01-01T00:00:00Z"
@@ -165,7 +166,13 @@ def _error(ended, status):
         return "its monitor was killed: the exit code is unknown"
     if ended.get("reason") == "boot":
         return "it ended with the machine's last boot: the exit code is unknown"
-    return ended.get("error") or ""
+    error = ended.get("error") or ""
+    if error.startswith("{"):  # what a launch said before it failed, as the monitor got it
+        try:
+            error = jsontext.loads(error)["text"]
+        except (ValueError, KeyError, TypeError):
+            pass
+    return error
 
 
 def _paths(engine, record):

@@ -352,4 +352,5 @@ def test_a_start_error_is_told_again(life):
     life.fails("start", "a", code=127, says="/nowhere")
     life.fails("start", "--attach", "a", code=127, says="/nowhere")
     assert life.ok("ps", "-a", "--format", "{{.Names}}").lines == ["a"]
+    assert life.inspect("a", "{{.State.Error}}") == "/nowhere: no such command in the container"
     assert life.ok("wait", "a").text == "127"
