@@ -9,7 +9,7 @@ import os
 from rootless.engine import events, records
 from rootless.engine.control import Control, NotRunning
 from rootless.engine.defaults import LIMITS
-from rootless.engine.remove import check_needed, end, in_order, remove, sweep
+from rootless.engine.remove import check_needed, end, in_order, is_needed, remove, sweep, tell
 from rootless.engine.spec.values import signal
 from rootless.errors import RlError
 
@@ -133,12 +133,13 @@ def stop(engine, request):
 
     def one(record):
         if records.is_alive(records.run_directory(engine, record["id"])):
-            end(engine, record, seconds)
+            end(engine, record, seconds, record["id"] in told)
             events.container(engine, record, "stop")
         return shown(record)
 
     items = select(engine, request, ("running", "initialized", "paused", "stopping",
                                      "restarting"), damaged=True)
+    told = tell(engine, items, seconds)
     return each(items, one)
 
 
@@ -181,6 +182,7 @@ def delete(engine, request):
             force=bool(options.get("force")),
             volumes=bool(options.get("volumes")),
             timeout=options.get("time"),
+            told=record["id"] in told,
         )
         return shown(record)
 
@@ -188,6 +190,11 @@ def delete(engine, request):
         items = select(engine, request, damaged=True)
     except records.NoContainer as error:
         raise Missing(*error.args) from None
+    # Where containers need each other they end one after the other, or not at all.
+    apart = options.get("force") and not any(
+        record.get("requires") or is_needed(engine, record) for record in items
+    )
+    told = tell(engine, items, options.get("time")) if apart else ()
     done = each(in_order(items), one)
     sweep(engine)
     return done

@@ -186,11 +186,13 @@ def remove(engine, text, force=False, timeout=None):
     if name == DEFAULT_NETWORK:
         raise Kept(name)
     if force:
-        from rootless.engine.remove import remove as remove_container
+        from rootless.engine import remove as removing
 
-        for record in users(engine).get(name, ()):
+        items = users(engine).get(name, ())
+        told = removing.tell(engine, items, timeout)
+        for record in items:
             try:
-                remove_container(engine, record, True, timeout=timeout)
+                removing.remove(engine, record, True, timeout=timeout, told=record["id"] in told)
             except records.NoContainer:
                 pass  # removed meanwhile
     _remove(engine, definition)

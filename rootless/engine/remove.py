@@ -35,16 +35,17 @@ class Busy(RlError):
     hint = "try again in a moment"
 
 
-def remove(engine, record, force=False, volumes=False, timeout=None):
+def remove(engine, record, force=False, volumes=False, timeout=None, told=False):
     """Remove a container and what only it used.
 
-    ``force`` ends it first, giving it ``timeout`` seconds (default: its own stop timeout);
-    ``volumes`` takes its anonymous volumes along.  Raises StillRunning, Busy.
+    ``force`` ends it first, giving it ``timeout`` seconds (default: its own stop timeout), or
+    waits for that if it is ``told``; ``volumes`` takes its anonymous volumes along.  Raises
+    StillRunning, Busy.
     """
     if not records.is_free(engine, record["id"]):
         if not force:
             raise StillRunning(record["name"])
-        end(engine, record, timeout)
+        end(engine, record, timeout, told)
     with _Held(engine, record) as held:
         gone = f"{engine.config.root}/containers/{GONE}{record['id']}"
         try:
@@ -75,13 +76,18 @@ def _drop_cgroup(run_dir):
 
 def check_needed(engine, record):
     """Raise Needed if another container requires this one."""
+    others = is_needed(engine, record)
+    if others:
+        raise Needed(record["name"], others[0][:12])
+
+
+def is_needed(engine, record):
+    """The ids of the containers that require this one."""
     try:
         found = os.listdir(f"{records.directory(engine, record['id'])}/needed")
     except OSError:
-        return
-    others = [one for one in found if os.path.isdir(records.directory(engine, one))]
-    if others:
-        raise Needed(record["name"], others[0][:12])
+        return []
+    return [one for one in found if os.path.isdir(records.directory(engine, one))]
 
 
 def in_order(items):
@@ -111,9 +117,33 @@ def forget(engine, record):
     _drop_volumes(engine, record)
 
 
-def end(engine, record, timeout=None):
-    """Stop a running container and wait until its monitor has left."""
-    seconds = min(record.get("stop_timeout", 10) if timeout is None else timeout, _LONGEST)
+def tell(engine, items, timeout=None):
+    """Let several containers stop side by side: the ids of those that have been told to.
+
+    ``end`` then waits for each.  Those for which it is not so simple are left to it.
+    """
+    told = set()
+    for record in items if len(items) > 1 else ():
+        seconds = _patience(record, timeout)
+        if seconds <= 0 or os.path.exists(f"{records.run_directory(engine, record['id'])}/paused"):
+            continue
+        try:
+            with Control(engine, record) as control:
+                control.stop(0, int(seconds * 1000))
+        except (RlError, OSError):
+            continue
+        told.add(record["id"])
+    return told
+
+
+def _patience(record, timeout):
+    return min(record.get("stop_timeout", 10) if timeout is None else timeout, _LONGEST)
+
+
+def end(engine, record, timeout=None, told=False):
+    """Stop a running container, which may have been ``told`` to, and wait until its monitor
+    has left."""
+    seconds = _patience(record, timeout)
     run_dir = records.run_directory(engine, record["id"])
     if seconds > 0 and os.path.exists(f"{run_dir}/paused"):
         from rootless.engine import processes
@@ -124,8 +154,9 @@ def end(engine, record, timeout=None):
             with Control(engine, record) as control:
                 if seconds <= 0:
                     control.kill(_KILL, ends=True)
-                else:
+                elif not told:
                     control.stop(0, int(seconds * 1000))
+                told = False
                 control.wait_end(seconds + 30)
             # A monitor that was just leaving for the next run has not heard it: then there
             # is another one soon.
