@@ -8,7 +8,7 @@ import os
 
 from rootless.engine import images_platform
 from rootless.errors import RlError
-from rootless.image.registries import Registries
+from rootless.image.registries import BadRegistries, Registries
 from rootless.image.stamps import unchanged
 from rootless.model import oci, reference
 from rootless.store.images import NoSuchImage
@@ -36,6 +36,11 @@ class OtherPlatform(RlError):
 def registries(engine):
     """The Registries of the settings files. Raises BadRegistries."""
     config = engine.config
+    named = config.environ.get("CONTAINERS_REGISTRIES_CONF")
+    if named:
+        if not os.path.exists(named):
+            raise BadRegistries(path="CONTAINERS_REGISTRIES_CONF", why=f"{named}: no such file")
+        return Registries(config.documents_at([os.path.abspath(named)]), borrowed=True)
     documents = config.documents("registries.toml")
     if documents:
         return Registries(documents)

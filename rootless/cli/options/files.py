@@ -79,7 +79,8 @@ VERBS = (
     Verb(
         "unshare",
         "Run a command in the user namespace that containers get",
-        missing("user networks are not supported by this version", "--rootless-netns"),
+        missing("a network's namespace is its holder's alone: rl exec enters a container's",
+                "--rootless-netns"),
         "[COMMAND [ARG...]]",
         passthrough=True,
         examples=(

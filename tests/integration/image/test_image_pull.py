@@ -292,6 +292,18 @@ def with_settings(rl, text):
         file.write(text)
 
 
+def test_a_file_named_in_the_environment(rl, server, workdir):
+    name = server.add(small("a"), "x")
+    rl.fails("pull", name, says="without encryption")
+    with_settings(rl, f'[[registry]]\nlocation = "{server.address}"\nblocked = true\n')
+    with open(f"{workdir}/other.conf", "w") as file:
+        file.write(f'[[registry]]\nlocation = "{server.address}"\ninsecure = true\n')
+    env = {"CONTAINERS_REGISTRIES_CONF": f"{workdir}/other.conf"}
+    rl.ok("pull", "-q", name, env=env)
+    env = {"CONTAINERS_REGISTRIES_CONF": f"{workdir}/absent.conf"}
+    rl.fails("pull", name, env=env, says="absent.conf: no such file")
+
+
 def test_mirrors(rl, server):
     image = small("a")
     server.add(image, "cache/team/app")
