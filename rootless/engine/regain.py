@@ -104,8 +104,13 @@ def _read(path):
 
 
 def _tell(container_id, monitor, run_dir):
-    """Let the monitor make the rest, and wait until it has."""
+    """Let the monitor make the rest, the socket last, and wait until it has."""
     from time import sleep
+
+    try:
+        os.unlink(f"{run_dir}/control")  # only the rest may have been deleted
+    except FileNotFoundError:
+        pass
 
     try:
         descriptor = process.pidfd(monitor)
