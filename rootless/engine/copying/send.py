@@ -36,6 +36,7 @@ def send(root, output, path, confined, owner=None):
         hint = None if confined else "it is looked for here; a container's is written NAME:PATH"
         raise NoSource(path, error.strerror, hint=hint) from None
     writer = TarWriter(lambda data: files.write_all(output, data))
+    members = None
     try:
         kind = os.fstat(found).st_mode & _IFMT
         if kind == _IFDIR:
@@ -55,6 +56,8 @@ def send(root, output, path, confined, owner=None):
         raise NoSource(path, f"{where}: {error.strerror}") from None
     finally:
         os.close(found)
+        if members is not None:
+            os.close(members.root)
     members.finish()
     return members.left_out
 

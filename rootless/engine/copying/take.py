@@ -71,20 +71,23 @@ def take(root, source, path, confined, rules):
     taker = Taker(Place(root, confined), rules)
     stream = tarread.Stream(iter(lambda: os.read(source, _PIECE), b""))
     reader = tarread.TarReader(stream)
-    first = True
-    if rules.archive:
-        taker.into_directory(path)
-        first = False
-    for entry in reader:
-        if first:
-            taker.settle(path, entry)
+    try:
+        first = True
+        if rules.archive:
+            taker.into_directory(path)
             first = False
-        taker.add(entry, reader)
-    if first:
-        raise BadArchive(problem="nothing came")
-    if not reader.ended:
-        raise BadArchive(problem="it ends too early")
-    taker.finish()
+        for entry in reader:
+            if first:
+                taker.settle(path, entry)
+                first = False
+            taker.add(entry, reader)
+        if first:
+            raise BadArchive(problem="nothing came")
+        if not reader.ended:
+            raise BadArchive(problem="it ends too early")
+        taker.finish()
+    finally:
+        taker.close()
     stream.drain()
     return taker.left_out
 
@@ -124,6 +127,12 @@ class Taker:
         ):
             return None
         return self.rules.stored(*ids) if self.rules.stored else ids
+
+    def close(self):
+        """Let go of the place: what is open in it keeps a program from ending that serves it."""
+        for descriptor in (self.top, self.in_place):
+            if descriptor is not None:
+                os.close(descriptor)
 
     # --- where ---
 
