@@ -363,6 +363,8 @@ def _command(name):
 
 
 def _unknown(name, known, prefix):
+    if name in _OTHERS:
+        return UnknownCommand(name, hint=_OTHERS[name])
     guess = _SAME.get(name) or closest(name.removeprefix(prefix), known)
     where = f"rl {prefix}--help lists the commands"
     hint = f"did you mean rl {prefix}{guess}? {where}" if guess else where
@@ -371,3 +373,20 @@ def _unknown(name, known, prefix):
 
 # What people type who come from elsewhere; closeness in letters says nothing about these.
 _SAME = {"delete": "rm", "list": "ps", "ls": "ps", "remove": "rm", "shell": "exec"}
+
+# Verbs of podman and docker that rl hasn't, and what comes nearest.
+_START = "rl autostart starts containers at boot; there are no unit files to generate"
+_OTHERS = {
+    "auto-update": "rl pull IMAGE, then rl run --replace --name NAME … with the same words",
+    "compose": "rl network create joins containers that rl run --network starts one by one",
+    "context": "rl works on this machine only: ssh MACHINE rl …",
+    "generate": _START,
+    "kube": "containers are started one by one: rl run",
+    "machine": "rl runs on Linux itself and needs no virtual machine",
+    "play": "containers are started one by one: rl run",
+    "pod": "rl run --network container:NAME, with --ipc and --pid alike, shares namespaces",
+    "quadlet": _START,
+    "secret": "mount a file that only you can read: rl run -v FILE:/run/secrets/NAME:ro",
+    "system connection": "rl works on this machine only: ssh MACHINE rl …",
+    "system service": "rl has no daemon and no socket: every command does its work itself",
+}

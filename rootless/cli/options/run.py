@@ -214,7 +214,8 @@ _ONLY_RUN = (
 
 _NOT_BUILT = (
     *missing("pods are not supported by this version", "--pod --pod-id-file"),
-    *missing("secrets are not supported by this version", "--secret"),
+    *missing("secrets are not supported by this version; -v FILE:/run/secrets/NAME:ro mounts one",
+             "--secret"),
     *missing(
         "reading registry certificates or credentials from options is for pull: pull first",
         "--cert-dir --creds --decryption-key",

@@ -205,6 +205,8 @@ ERRORS = [
     ("rnu x", "rl has no command 'rnu'", "did you mean rl run?"),
     ("list", "rl has no command 'list'", "did you mean rl ps?"),
     ("frobnicate", "rl has no command 'frobnicate'", "rl --help lists the commands"),
+    ("secret ls", "rl has no command 'secret'", "-v FILE:/run/secrets/NAME:ro"),
+    ("system service -t 0", "rl has no command 'system service'", "no daemon"),
     ("volume lss", "rl has no command 'volume lss'", "did you mean rl volume ls?"),
     ("volume", "rl volume: which command? There are: ", None),
     ("run", "rl run: IMAGE is missing", "usage: rl run [OPTIONS] IMAGE [COMMAND [ARG...]]"),
