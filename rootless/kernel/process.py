@@ -6,7 +6,6 @@ from rootless.kernel import ctype, libc
 
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
-PR_SET_KEEPCAPS = 8
 PR_SET_CHILD_SUBREAPER = 36
 
 CLOSE_RANGE_CLOEXEC = 4

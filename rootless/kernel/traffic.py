@@ -9,7 +9,7 @@ import struct
 from rootless.kernel import netlink
 from rootless.kernel.netlink import attribute
 
-RTM_NEWQDISC, RTM_DELQDISC, RTM_GETQDISC, RTM_NEWTFILTER = 36, 37, 38, 44
+RTM_NEWQDISC, RTM_DELQDISC, RTM_NEWTFILTER = 36, 37, 44
 ROOT = 0xFFFFFFFF
 _CLSACT_HANDLE, _CLSACT = 0xFFFF0000, 0xFFFFFFF1
 INGRESS, EGRESS = 0xFFFFFFF2, 0xFFFFFFF3  # where a filter sits on an interface with clsact
@@ -64,22 +64,6 @@ def set_bucket(route, index, *, rate, burst, limit):
     body += attribute(_TCA_KIND, b"tbf\0") + attribute(_TCA_OPTIONS, options)
     flags = netlink.NLM_F_CREATE | _REPLACE
     route.change(RTM_NEWQDISC, body, flags, "queue (module sch_tbf)")
-
-
-def buckets(route):
-    """The token buckets of the namespace: {index of the interface: bytes a second}."""
-    found = {}
-    for body in route.dump(RTM_GETQDISC, _TC.pack(0, 0, 0, 0, 0)):
-        index = _TC.unpack_from(body)[1]
-        attrs = netlink.attributes(body, _TC.size)
-        if attrs.get(_TCA_KIND) != b"tbf\0":
-            continue
-        options = netlink.attributes(attrs[_TCA_OPTIONS], 0)
-        rate = _RATE.unpack_from(options[_TBF_PARAMETERS])[-1]
-        if _TBF_RATE64 in options:
-            rate = struct.unpack("=Q", options[_TBF_RATE64])[0]
-        found[index] = rate
-    return found
 
 
 def open_filters(route, index):

@@ -8,7 +8,6 @@ import _socket
 
 from rootless.errors import RlError
 
-MAX_NAME = 64  # HOST_NAME_MAX of Linux, see hostname(7)
 MAX_INTERFACE = 15  # IFNAMSIZ - 1, see netdevice(7)
 DEFAULT_NETWORK = "bridge"  # always there; podman calls its own "podman"
 OWN_MODES = ("private", "pasta", "slirp4netns")

@@ -60,13 +60,6 @@ class Reference:
         """Domain and path, without tag and digest."""
         return f"{self.domain}/{self.path}" if self.domain else self.path
 
-    @property
-    def familiar(self):
-        """As a person would type it: without docker.io/library/ where that is understood."""
-        if self.domain != DEFAULT_DOMAIN:
-            return str(self)
-        path = self.path.removeprefix("library/")
-        return str(Reference(None, path if "/" not in path else self.path, self.tag, self.digest))
 
     def with_tag(self, tag=DEFAULT_TAG):
         """The same repository with ``tag`` and no digest."""

@@ -154,16 +154,3 @@ def _images(store, found):
             "size": shared + unique, "shared": shared, "unique": unique,
         })
     return rows
-
-
-def container_size(store, container_dir):
-    """Bytes on disk of a container's directory (its writable layer, log and records)."""
-    above, _, name = container_dir.rstrip("/").rpartition("/")
-    try:
-        directory = os.open(above, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return 0
-    try:
-        return userns.call_in(store.ids, disk_usage, directory, name)
-    finally:
-        os.close(directory)

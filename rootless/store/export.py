@@ -27,14 +27,6 @@ def export_layer(store, driver, container_dir, layer_paths, write, newest=None, 
     return stream(store, write, _write_layer, arguments)
 
 
-def export_tree(store, path, write, newest=None, uids=(), gids=()):
-    """Write the directory ``path`` (a clone, a volume) as a plain tar; counts as above.
-
-    ``uids``, ``gids``: pieces of model.idmap.shift, for trees with shifted owners.
-    """
-    return stream(store, write, _write_directory, (path, newest, tuple(uids), tuple(gids)))
-
-
 def export_merged(driver, container_dir, layer_paths, write):
     """Write the whole root directory of a container as a plain tar; counts.
 
@@ -270,13 +262,6 @@ def _recorded(stacked, found):
         for text in level.owners.keys() & changed.keys():
             owners[changed[text]] = level.owners[text]
     return owners
-
-
-def _write_directory(writer, path, newest, uids, gids):
-    writer.newest = newest
-    root = os.open(path, files.DIRECTORY)
-    owner = changes.seen_owner({"shift_uids": uids, "shift_gids": gids})
-    return _walk(Members(writer, root, owner))
 
 
 def _walk(members, devices=()):

@@ -426,7 +426,6 @@ _READERS = {
     "VOLUME": _volume,
     "WORKDIR": _whole(Workdir, "a directory"),
 }
-KEYWORDS = tuple(_READERS)
 
 PLATFORM_ARGS = expand.PLATFORM_ARGS
 PROXY_ARGS = expand.PROXY_ARGS

@@ -103,12 +103,6 @@ def test_candidates_in_order():
     assert names("y", {}, ("mirror.example/base",), False) == ["mirror.example/base/y:latest"]
 
 
-def test_familiar():
-    assert reference.normalise("debian:12").familiar == "debian:12"
-    assert reference.normalise("a/b").familiar == "a/b:latest"
-    assert reference.normalise("quay.io/b").familiar == "quay.io/b:latest"
-
-
 @pytest.mark.parametrize(
     ("text", "found"),
     [
