@@ -206,7 +206,7 @@ def _locked(image):
     while not files.lock(descriptor, wait=False):
         if monotonic() > deadline:
             os.close(descriptor)
-            raise CappedBusy("it is still being written to the disk")
+            raise CappedBusy("others have it mounted, or write what is left to the disk")
         sleep(0.01)
     return descriptor
 
