@@ -84,9 +84,7 @@ def _inspect(engine, request):
             done.append((None, error))
     if request.format and request.format.strip() != "json":
         for one in shown:
-            # As podman's templates name them: {{.Name}}, {{.Subnets}}; JSON has small letters.
-            facts = networks_list.facts(engine, one)
-            output.document({**facts, **networks_list.row(one)}, request.format)
+            output.document(networks_list.facts(engine, one, whole=True), request.format)
     else:
         output.document([networks_list.facts(engine, one) for one in shown])
     return report(done)

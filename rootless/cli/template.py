@@ -401,10 +401,16 @@ def walk(value, fields):
     return value
 
 
+def _plain(name):
+    return name.replace("_", "").lower()
+
+
 def _key(value, field, path):
     if field in value:
         return value[field]
-    same = [key for key in value if isinstance(key, str) and key.lower() == field.lower()]
+    # {{.DNSEnabled}} is dns_enabled: what is JSON to podman has Go's names in templates.
+    wanted = _plain(field)
+    same = [key for key in value if isinstance(key, str) and _plain(key) == wanted]
     if len(same) == 1:
         return value[same[0]]
     # Every key capitalised: fields of ours. Else keys that people chose.

@@ -109,9 +109,12 @@ def _fits(definition, key, value, used):
     return definition["driver"] == value
 
 
-def facts(engine, definition):
-    """``rl network inspect``: a definition, and who is on it now."""
+def facts(engine, definition, whole=False):
+    """``rl network inspect``: a definition, and who is on it now; ``whole``: with the lists that
+    are empty, which templates may ask for."""
     shown = plain(definition)
+    if whole:
+        shown = {key: definition[key] for key in definition if key != "version"}
     shown["containers"] = {
         container_id: {"name": lease["name"], "interfaces": {lease["interface"]: {
             "subnets": [{"ipnet": f"{one['address']}/{one['prefix']}", "gateway": one["gateway"]}

@@ -146,6 +146,18 @@ def test_what_is_shown(rl, busybox):
     assert "92:d0:c6:0a:29:33" in rl.ok("exec", "web", "ip", "link").text
 
 
+def test_templates_name_fields_as_podman_does(rl, busybox):
+    rl.ok("network", "create", "--internal", "--label", "size=s", "shop")
+    words = "{{.Name}} {{.Internal}} {{.DNSEnabled}} {{.NetworkDNSServers}} {{.Labels.size}}"
+    assert rl.ok("network", "inspect", "--format", words, "shop").text == "shop true true [] s"
+    words = "{{.NetworkInterface}} {{.IPv6Enabled}} {{.ipv6_enabled}} {{len .Containers}}"
+    for verb in (("network", "inspect"), ("inspect", "--type", "network")):
+        said = rl.ok(*verb, "--format", words, "shop").text.split()
+        assert said[0].startswith("rl") and said[1:] == ["false", "false", "0"]
+        shown = rl.ok(*verb, "--format", "{{json .}}", "shop").json()
+        assert "name" in shown and "Name" not in shown
+
+
 def test_the_default_network_needs_no_create(rl, busybox):
     start(rl, busybox, "web", "--network", "bridge")
     assert lookup(rl, "web", "web") == [address(rl, "web", "bridge")]
