@@ -41,6 +41,12 @@ class Elsewhere(RlError):
     hint = "rl cp, rl export and rl exec see its files"
 
 
+class OutOfReach(RlError):
+    """the files of container {0} are out of reach: it was started outside of this rl unshare"""
+
+    hint = "ask from outside"
+
+
 # --- when it is made -----------------------------------------------------------------------
 
 
@@ -253,6 +259,8 @@ def _through_monitor(engine, record):
             pid, number = file.read(64).split()
         return os.open(f"/proc/{int(pid)}/fd/{int(number)}",
                        os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except PermissionError:
+        raise OutOfReach(record["name"]) from None
     except (OSError, ValueError):
         raise spaces.CappedBusy("the container is just starting or ending") from None
 
