@@ -80,7 +80,10 @@ def _restore(run_dir, found):
     """Write what others than the monitor had written there."""
     path = (_read(f"/proc/{found['pid']}/cgroup").rpartition("0::")[2]).strip()
     frozen = _read(f"/proc/{found['pid']}/stat").rpartition(")")[2].split()[:1] == ["T"]
-    if "/rl-" in path:
+    # Its program may have divided its cgroup, as systemd does: what counts is all of it.
+    above, own, rest = path.partition(f"/rl-{os.path.basename(run_dir)}")
+    if own:
+        path = f"{above}{own}{rest.partition('/')[0]}/container"
         with open(f"{run_dir}/cgroup", "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(_TOP + path)
         frozen = _read(f"{_TOP}{path}/cgroup.freeze").strip() == "1"
