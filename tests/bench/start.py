@@ -1,5 +1,6 @@
 """From nothing to a running container: starts, images, pulls."""
 
+import itertools
 import os
 
 import engines
@@ -90,6 +91,44 @@ def pull(bench):
             engine.do("rmi", "--force", reference)
 
 
+def push(bench):
+    """The large image into an empty registry, by what has it already: rl and podman in their
+    stores, skopeo in a directory of blobs, which it only has to copy."""
+    source = f"oci-archive:{images.cached('debian-large.oci')}"
+    name, numbers = "localhost/debian:large", itertools.count()
+    skopeo = [tools.find("skopeo"), "--insecure-policy", "copy", "--quiet"]
+    blobs = f"oci:{bench.directory}/blobs:large"
+    tools.run(*skopeo, source, blobs)
+    for engine in (bench.rl, bench.podman):
+        engine.do("tag", engine.do("pull", "--quiet", source).split()[-1], name)
+
+    def into_an_empty_one(call):
+        def timed():
+            directory = f"{bench.directory}/push{next(numbers)}"
+            os.mkdir(directory)
+            with Registry(directory) as server:
+                took = call(f"{server.address}/debian:large")
+            tools.remove_tree(directory)
+            return took
+
+        return timed
+
+    def pushed(engine):
+        words = ("push", "--quiet", "--tls-verify=false", name)
+        return lambda target: engine.time(*words, target)
+
+    def copied(target):
+        words = [*skopeo, "--dest-tls-verify=false", "--dest-no-creds", blobs, f"docker://{target}"]
+        return measure.timed(words, bench.podman.env)
+
+    calls = [into_an_empty_one(call) for call in (pushed(bench.rl), pushed(bench.podman), copied)]
+    own, other, bare = measure.interleaved(calls, 3, warm=1)
+    bench.table.times("push, 540 MB", own, other, target=0.8)
+    bench.table.times("  beside a copy of its blobs", own, bare, "skopeo", target=0.8)
+    for engine in (bench.rl, bench.podman):
+        engine.do("rmi", "--force", name)
+
+
 def floor(bench):
     """rl doing nothing, beside Python doing nothing."""
     python = os.path.realpath(tools.find("python3"))
@@ -109,4 +148,5 @@ CASES = {
     "several": several,
     "listing": listing,
     "pull": pull,
+    "push": push,
 }
