@@ -6,7 +6,7 @@ from time import sleep
 from rootless.engine import events, filters, lifecycle, records, run
 from rootless.engine.attach import relay
 from rootless.engine.control import Control, NotRunning
-from rootless.engine.remove import end, remove
+from rootless.engine.remove import end, remove, tell
 from rootless.engine.start import SETTLED, AlreadyRunning, Start
 from rootless.errors import RlError
 from rootless.kernel import files
@@ -117,10 +117,13 @@ def restart(engine, request):
     if request.running:
         options["all"] = not request.args
     items = lifecycle.select(engine, request.replace(**options), statuses)
+    seconds = request.options.get("time")
+    # One of --rm that ends is gone, unless a mark says that it is to come back.
+    told = tell(engine, [record for record in items if not record["remove"]], seconds)
 
     def one(record):
         if records.is_alive(records.run_directory(engine, record["id"])):
-            typed = _again(engine, record, request.options.get("time"))
+            typed = _again(engine, record, seconds, record["id"] in told)
         else:
             typed = start_one(engine, record)
         events.container(engine, record, "restart")
@@ -129,10 +132,10 @@ def restart(engine, request):
     return lifecycle.each(items, one)
 
 
-def _again(engine, record, seconds):
+def _again(engine, record, seconds, told):
     """End a container and start it; one of --rm isn't removed in between, unless that fails."""
     if not record["remove"]:
-        end(engine, record, seconds)
+        end(engine, record, seconds, told)
         return start_one(engine, record)
     if record.get("capped"):
         from rootless.engine import capped

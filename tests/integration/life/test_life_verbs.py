@@ -87,6 +87,22 @@ def test_kill_with_a_signal(life):
     life.fails("kill", "--signal", "NOPE", "a", says="NOPE")
 
 
+def test_restarts_of_several_wait_side_by_side(life):
+    # None ends before all have been told to.
+    script = ("trap 'echo x >>/v/told; while [ $(wc -l </v/told) -lt 3 ]; do sleep 0.05; done;"
+              " exit 5' TERM; echo ready; while :; do sleep 0.05; done")  # fmt: skip
+    names = ["one", "three", "two"]
+    for name in names:
+        life.ok("run", "-d", "--name", name, "--network", "none", "-v", "shared:/v", life.image,
+                "sh", "-c", script)  # fmt: skip
+        life.until(lambda name=name: life.ok("logs", name).text == "ready")
+    assert sorted(life.ok("restart", "-t", "30", *names).lines) == names
+    ended = life.ok("events", "--stream=false", "--filter", "event=died", "--format",
+                    "{{.ContainerExitCode}}")  # fmt: skip
+    assert ended.lines == ["5"] * 3
+    assert len(life.ok("ps", "-q").lines) == 3
+
+
 def test_many_starts_at_once_are_one(life):
     life.ok("create", "--name", "a", "--network", "none", life.image, "sleep", "1000")
     starting = [life.rl.start("start", "a") for _ in range(5)]
