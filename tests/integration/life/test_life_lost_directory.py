@@ -34,7 +34,7 @@ def test_it_runs_and_everything_works(life):
     assert life.inspect("web", "{{.State.StartedAt}}") == since
     assert life.ok("ps", "--format", "{{.Names}}").text == "web"
     assert life.ok("exec", "web", "echo", "there").text == "there"
-    assert "web" in life.fails("rm", "web").stderr, "it runs, so it stays"
+    assert "web" in life.fails("rm", "web", code=2).stderr, "it runs, so it stays"
     assert life.ok("stop", "-t", "0", "web").text == "web"
     assert life.inspect("web", "{{.State.Status}} {{.State.ExitCode}}") == "exited 137"
     life.ok("start", "web")
