@@ -9,7 +9,6 @@ packet is sent whole or not at all.
 import _signal
 import os
 import select
-from struct import pack
 
 from rootless.errors import RlError
 from rootless.kernel.process import look_twice
@@ -263,7 +262,7 @@ class _Relay:
         if self.kill is not None:
             self.kill(number)
         else:
-            self.send(pack("<cBB", b"K", number, 1 if number in _ENDING else 0))
+            self.send(b"K" + bytes((number, number in _ENDING)))
 
     def on_deadly(self, number, _frame):
         self.screen.restore()
@@ -271,7 +270,7 @@ class _Relay:
         os.kill(os.getpid(), number)
 
     def send_size(self, rows, columns):
-        self.send(pack("<cHH", b"R", rows, columns))
+        self.send(b"R" + rows.to_bytes(2, "little") + columns.to_bytes(2, "little"))
 
     def send(self, packet):
         """Send a packet; a monitor that is gone shows when receiving."""

@@ -1,7 +1,6 @@
 """Talking to a container's monitor over its control socket (docs/monitor.md, "Messages")."""
 
 import os
-from struct import pack
 
 from rootless.engine import records
 from rootless.errors import RlError
@@ -72,11 +71,11 @@ class Control:
 
     def kill(self, number, ends=False):
         """Send signal ``number`` to pid 1; ``ends``: the user wants it to end, no restart."""
-        self.send(pack("<cBB", b"K", number, 1 if ends else 0))
+        self.send(b"K" + bytes((number, bool(ends))))
 
     def stop(self, number=0, milliseconds=NEVER):
         """The stop signal (0: the container's own), then SIGKILL after ``milliseconds``."""
-        self.send(pack("<cBI", b"T", number, milliseconds))
+        self.send(b"T" + bytes((number,)) + milliseconds.to_bytes(4, "little"))
 
     def begin(self):
         """Let a container that waits for its start go on."""
@@ -84,7 +83,7 @@ class Control:
 
     def resize(self, rows, columns):
         """Set the size of its terminal."""
-        self.send(pack("<cHH", b"R", rows, columns))
+        self.send(b"R" + rows.to_bytes(2, "little") + columns.to_bytes(2, "little"))
 
     def receive(self, kinds, timeout=None):
         """The next packet whose type (bytes of length 1) is in ``kinds``; None at the end.
