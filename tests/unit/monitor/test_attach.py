@@ -349,9 +349,9 @@ def test_interrupt_reaches_the_container(workdir):
 
 def test_suspend_reaches_the_container(workdir):
     with in_terminal(workdir, ["sh", "-i"]) as terminal:
-        terminal.send("sleep 1000\r")
-        terminal.expect("sleep 1000\r\n")
-        time.sleep(0.2)
+        # It says itself that it is in the foreground; what is typed reads otherwise.
+        terminal.send("sh -c 'echo in fro\"\"nt; exec sleep 1000'\r")
+        terminal.expect("in front\r\n")
         terminal.send("\x1a")
         terminal.expect("Stopped")
         assert raw(terminal)
