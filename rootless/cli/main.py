@@ -41,16 +41,23 @@ class LongFile(RlError):
     hint = "raise the limit of the size of files: ulimit -f unlimited; or use another disk"
 
 
+class Forbidden(RlError):
+    """{0}"""
+
+    hint = ("it may belong to ids that /etc/subuid and /etc/subgid gave you once: root can give"
+            " them back")
+
+
 class BadDisk(RlError):
     """{0}"""
 
     hint = "the disk fails: see dmesg(1); rl system check tells what it has cost"
 
 
-# ENOSPC, EDQUOT, EROFS, EMFILE, ENFILE, EFBIG, EIO: they may come from anywhere, and are
-# nobody's defect.
+# ENOSPC, EDQUOT, EROFS, EMFILE, ENFILE, EFBIG, EIO, EPERM, EACCES: they may come from
+# anywhere, and are nobody's defect.
 _OUTSIDE = {28: NoRoom, 122: NoRoom, 30: ReadOnly, 24: OpenFiles, 23: OpenFiles, 27: LongFile,
-            5: BadDisk}  # fmt: skip
+            5: BadDisk, 1: Forbidden, 13: Forbidden}  # fmt: skip
 
 
 class NotBuilt(RlError):

@@ -29,6 +29,13 @@ class Needed(RlError):
     hint = "remove that one first: rl rm {1}"
 
 
+class NotYours(RlError):
+    """files in {0} belong to ids that are not yours, so they stay ({1})"""
+
+    hint = ("/etc/subuid and /etc/subgid gave you other ids once: root can give them back, or"
+            " remove the files")
+
+
 class Busy(RlError):
     """container {0} is being started or removed by another rl"""
 
@@ -204,7 +211,10 @@ def erase(engine, name):
         # namespace that maps them may delete them.
         from rootless.kernel import userns
 
-        userns.call_in(engine.ids, _erase, containers, name)
+        try:
+            userns.call_in(engine.ids, _erase, containers, name)
+        except PermissionError as error:
+            raise NotYours(f"{containers}/{name}", error.strerror) from None
 
 
 def _erase(containers, name):
@@ -253,8 +263,8 @@ def sweep(engine):
         try:
             erase(engine, name)
             swept += 1
-        except FileNotFoundError:
-            pass  # whoever removed it goes on with it
+        except (FileNotFoundError, NotYours):
+            pass  # whoever removed it goes on with it; or nobody but root can
         finally:
             os.close(mine)
     _sweep_run_directories(engine)

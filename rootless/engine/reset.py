@@ -147,13 +147,21 @@ def _empty(engine, handle):
             left = [name for name in os.listdir(handle) if name not in (MARKER, "lost+found")]
             userns.call_in(engine.ids, _remove, handle, left)
         except OSError as error:
-            raise Leftover(error.filename or engine.config.root, error.strerror) from None
+            raise Leftover(_place(engine, error), error.strerror) from None
     except OSError as error:
-        raise Leftover(error.filename or engine.config.root, error.strerror) from None
+        raise Leftover(_place(engine, error), error.strerror) from None
     try:
         os.unlink(MARKER, dir_fd=handle)
     except FileNotFoundError:
         pass
+
+
+def _place(engine, error):
+    """What an error is about; a path by way of a descriptor says nothing to anybody."""
+    name = str(error.filename or "")
+    if not name or name.startswith("/proc/"):
+        return f"all of {engine.config.root}"
+    return name
 
 
 def _remove(handle, names):

@@ -28,8 +28,8 @@ def disk_usage(directory, name, seen=None):
             path = waiting.pop()
             try:
                 descriptor = files.open_beneath(top, path)
-            except FileNotFoundError:
-                continue
+            except (FileNotFoundError, PermissionError):
+                continue  # the latter: of ids that the user had once
             try:
                 total += _listed(descriptor, path, waiting, seen)
             finally:

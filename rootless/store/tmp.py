@@ -211,6 +211,8 @@ class Tmp:
                             self._restore(name)
                         _discard(self.store, name, descriptor)
                         count += 1
+                    except PermissionError:
+                        pass  # of ids that the user had once: nobody's work stops for that
                     finally:
                         os.close(lock)
             finally:

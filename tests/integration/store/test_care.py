@@ -4,10 +4,13 @@ import json
 import os
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
+from rootless.engine import remove
 from rootless.errors import RlError
+from rootless.kernel import userns
 from rootless.store import check, df, gc
 from rootless.store.blobwriter import WrongSize
 from rootless.store.digests import BadDigest, WrongDigest
@@ -502,6 +505,39 @@ def test_what_a_killed_record_writer_left_is_swept(store):
     gc.collect(store)
     left = [name for place in places for name in os.listdir(place) if name[0] == "."]
     assert len(left) == 4 and store.images.list()
+
+
+def test_what_belongs_to_ids_of_old_stops_nobody(workdir):
+    """/etc/subuid was changed, or the user has no ids there any more."""
+    if layers.best_ids().single:
+        pytest.skip("there are no such ids")
+    root = f"{workdir}/store"
+    before = layers.fresh_store(root, "range")
+
+    def leave(name):
+        os.makedirs(f"{root}/{name}/sub")
+        os.chown(f"{root}/{name}/sub", 5, 5)
+        os.chmod(f"{root}/{name}/sub", 0o700)
+        os.mkdir(f"{root}/{name}/sub/x")
+
+    for name in ("tmp/layer-dead", f"containers/.gone-{'f' * 64}"):
+        userns.call_in(before.ids, leave, name)
+    before.close()
+    after = open_store(root, userns.single_ids())
+    record = image(after, [BASE])
+    settle(after)
+    assert df.usage(after)["total"] and gc.collect(after)["kept"] == []
+    assert check.check(after) == [] and after.images.get(record["id"])
+    config = SimpleNamespace(root=root, environ={})
+    engine = SimpleNamespace(config=config, runroot=f"{workdir}/run", ids=after.ids)
+    assert remove.sweep(engine) == 0
+    with pytest.raises(remove.NotYours):
+        remove.erase(engine, f".gone-{'f' * 64}")
+    after.close()
+    again = open_store(root, layers.best_ids())
+    engine.ids = again.ids
+    assert remove.sweep(engine) == 1 and again.tmp.sweep() == 1
+    again.close()
 
 
 def test_what_a_dead_writer_left_is_swept(store):

@@ -85,6 +85,7 @@ def test_an_error_without_advice(verb, capsys):
 @pytest.mark.parametrize("number, says", [
     (errno.ENOSPC, "system prune"), (errno.EDQUOT, "system prune"), (errno.EROFS, "--root DIR"),
     (errno.EMFILE, "ulimit -n"), (errno.EFBIG, "ulimit -f"), (errno.EIO, "the disk fails"),
+    (errno.EPERM, "subuid"), (errno.EACCES, "subuid"),
 ])  # fmt: skip
 def test_a_disk_that_takes_nothing_is_no_defect(verb, capsys, number, says):
     assert verb(raising(OSError(number, os.strerror(number), "/some/file"))) == 125
