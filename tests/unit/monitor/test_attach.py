@@ -350,8 +350,8 @@ def test_interrupt_reaches_the_container(workdir):
 def test_suspend_reaches_the_container(workdir):
     with in_terminal(workdir, ["sh", "-i"]) as terminal:
         # It says itself that it is in the foreground; what is typed reads otherwise.
-        terminal.send("sh -c 'echo in fro\"\"nt; exec sleep 1000'\r")
-        terminal.expect("in front\r\n")
+        terminal.send("sh -c 'echo be\"\"gun; exec sleep 1000'\r")
+        terminal.expect("begun\r\n")
         terminal.send("\x1a")
         terminal.expect("Stopped")
         assert raw(terminal)
