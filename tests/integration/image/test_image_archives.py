@@ -311,7 +311,7 @@ def test_another_image_is_no_name(rl, made, workdir, busybox_image):
     rl.ok("load", "-q", "-i", busybox_image)
     other = rl.ok("image", "inspect", "localhost/busybox").json()[0]["Id"]
     assert other != rl.ok("image", "inspect", made).json()[0]["Id"]
-    rl.fails("save", "-o", f"{workdir}/x", made, "localhost/busybox", says="multi-image-archive")
+    rl.fails("save", "-o", f"{workdir}/x", made, "localhost/busybox", says="of its own")
     assert not os.path.exists(f"{workdir}/x")
 
 
