@@ -162,7 +162,7 @@ def rename(engine, record, name):
     """Let a container be found as ``name`` on its networks, from now on."""
     run_dir = run_directory(engine)
     for network, lease in of_container(engine, record["id"]).items():
-        names = dict.fromkeys([name, *(one for one in lease["names"] if one != record["name"])])
+        names = dict.fromkeys([name, *(one for one in lease["names"] if one != lease["name"])])
         lease = {**lease, "name": name, "names": list(names)}
         _write(engine, network, record["id"], lease)
         found = holder.connect(run_dir)
