@@ -9,6 +9,15 @@ from support.limited import Limited
 HALF = os.environ.get("RL_VM_HALF", "")
 
 
+def pytest_collection_modifyitems(config, items):
+    """Nothing is asked twice that doesn't depend on what was delegated."""
+    gone = [item for item in items
+            if (mark := item.get_closest_marker("halves")) and HALF not in mark.args]  # fmt: skip
+    if gone:
+        config.hook.pytest_deselected(items=gone)
+        items[:] = [item for item in items if item not in gone]
+
+
 @pytest.fixture(scope="session")
 def stocked(session_dir, busybox_image):
     """rl with a busybox in its store, for all tests: to load it takes long on this machine."""

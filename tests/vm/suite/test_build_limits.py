@@ -44,6 +44,7 @@ def read(name):
     return f"RUN echo {name}=$(cat /sys/fs/cgroup/{name} 2>/dev/null)"
 
 
+@pytest.mark.halves("delegate", "subtree")
 def test_the_kernel_has_the_limits_of_a_step(build, half):
     result = build(
         read("memory.max"), read("cpu.max"), read("cpu.weight"), "RUN cat /proc/self/cgroup",
@@ -51,11 +52,12 @@ def test_the_kernel_has_the_limits_of_a_step(build, half):
                  "--cpu-period", "50000", "-c", "2048"],
     )  # fmt: skip
     assert result.code == 0, repr(result)
-    for words in (f"memory.max={100 << 20}", "cpu.max=25000 50000", "cpu.weight=79", "0::/\n"):
+    for words in (f"memory.max={100 << 20}", "cpu.max=25000 50000", "cpu.weight=174", "0::/\n"):
         assert words in result.stderr, words
     until(lambda: groups(half) == [], "the end of the groups")
 
 
+@pytest.mark.halves("delegate", "subtree")
 def test_a_step_without_limits_is_where_rl_is(build, half):
     result = build("RUN cat /proc/1/cgroup", options=["--cgroupns", "host"])
     assert result.code == 0 and "rl-build-" not in result.stderr, repr(result)
@@ -64,6 +66,7 @@ def test_a_step_without_limits_is_where_rl_is(build, half):
     assert result.code == 0 and "rl-build-" in result.stderr, repr(result)
 
 
+@pytest.mark.halves("delegate", "subtree")
 def test_a_greedy_step_fails_and_is_told_why(build, half):
     result = build(f"RUN {_GREEDY}; exit $?", options=["-m", "64m", "--memory-swap", "64m"])
     assert result.code == 137, repr(result)
@@ -72,6 +75,7 @@ def test_a_greedy_step_fails_and_is_told_why(build, half):
     assert build("RUN exit 7", options=["-m", "64m"]).code == 7
 
 
+@pytest.mark.halves("delegate", "subtree")
 def test_the_layer_is_made_outside_of_the_limits(build):
     # More than the step may use of memory, and no swap: what it wrote is read once more.
     result = build("RUN dd if=/dev/zero of=/big bs=1M count=96 2>/dev/null && wc -c /big",
@@ -79,6 +83,7 @@ def test_the_layer_is_made_outside_of_the_limits(build):
     assert result.code == 0 and "100663296 /big" in result.stderr, repr(result)
 
 
+@pytest.mark.halves("delegate", "subtree")
 def test_a_parent(build, half):
     parent = "pod1/inner" if half == "subtree" else "work.slice"
     result = build("RUN cat /proc/1/cgroup", options=["--cgroupns", "host", "--cgroup-parent",
@@ -88,6 +93,7 @@ def test_a_parent(build, half):
     assert bad.code == 125 and "--cgroup-parent ../x" in bad.stderr, repr(bad)
 
 
+@pytest.mark.halves("delegate", "subtree")
 def test_stages_side_by_side_have_a_group_each(build, half):
     lines = [read("pids.current") + f"; echo step {number} of its own" for number in range(3)]
     stages = [f"FROM {IMAGE} AS stage{number}\n{line}" for number, line in enumerate(lines)]

@@ -13,6 +13,7 @@ def bootable(stocked):
     stocked.ok("import", "--change", 'CMD ["/sbin/init"]', "/opt/init.tar", IMAGE, timeout=600)
 
 
+@pytest.mark.halves("delegate", "subtree")
 @pytest.mark.timeout(600)
 def test_it_boots(here, bootable):
     here.ok("run", "-d", "--name", "machine", "--systemd", "true", "--network", "none",
