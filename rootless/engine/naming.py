@@ -46,7 +46,7 @@ def drop_stale(engine, name, guarded=False):
 def _is_called(engine, container_id, name):
     if not container_id or not container_id.isalnum():
         return False
-    if records.is_draft(engine, container_id):
+    if os.path.isdir(records.draft(engine, container_id)):
         return True
     try:
         return records.load(engine, container_id)["name"] == name

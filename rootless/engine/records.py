@@ -21,6 +21,7 @@ VERSION = 1
 # What the engine makes for each container, under files/ of its directory; in a recorded spec
 # the place is this word, so that no record holds a path of the store.
 FILES = "rl-files:"
+BEFORE = "exit.before"  # how the last run ended, while a start has not come to anything
 _LIMIT = 16 << 20
 _AGAIN = 1000  # times that a directory may vanish under our hands
 _READING = 500  # looks, 20 ms apart, at somebody who reads the files
@@ -219,11 +220,6 @@ def release_name(engine, name, container_id):
         os.close(guard)
 
 
-def is_draft(engine, container_id):
-    """Whether such a container is being made."""
-    return os.path.isdir(_draft(engine, container_id))
-
-
 def name_holder(engine, name):
     """The id of the container that has ``name``; None if nobody has."""
     if "/" in name or name.startswith("."):
@@ -245,7 +241,8 @@ def _unlink(path):
 # --- records -------------------------------------------------------------------------------
 
 
-def _draft(engine, container_id):
+def draft(engine, container_id):
+    """Where the container is while it is being made (absolute str)."""
     return f"{engine.config.root}/containers/.new-{container_id}"
 
 
@@ -254,9 +251,8 @@ def begin(engine, container_id):
 
     From here on the container can have a name, though nobody sees it yet.
     """
-    draft = _draft(engine, container_id)
-    os.makedirs(os.path.dirname(draft), 0o700, exist_ok=True)
-    return _locked_draft(draft)
+    os.makedirs(f"{engine.config.root}/containers", 0o700, exist_ok=True)
+    return _locked_draft(draft(engine, container_id))
 
 
 def create(engine, record, spec, here):
@@ -267,7 +263,7 @@ def create(engine, record, spec, here):
     for name in ("root", "files"):
         os.mkdir(name, 0o700, dir_fd=here)
     os.symlink(own_run_directory(engine, record["id"]), "run", dir_fd=here)
-    os.rename(_draft(engine, record["id"]), directory(engine, record["id"]))
+    os.rename(draft(engine, record["id"]), directory(engine, record["id"]))
 
 
 def _locked_draft(path):
@@ -348,8 +344,7 @@ def _open(engine, container_id):
 def load(engine, container_id):
     """The record of a container; NoContainer, Newer or Damaged."""
     found = _load(engine, container_id, "record.json")
-    problem = shape.problem(found, container_id)
-    if problem:
+    if problem := shape.problem(found, container_id):
         raise Damaged(container_id[:12], problem)
     if found["version"] > VERSION:
         raise Newer(container_id[:12], found["version"])
@@ -359,8 +354,7 @@ def load(engine, container_id):
 def load_spec(engine, container_id):
     """The OCI runtime configuration of a container; NoContainer or Damaged."""
     found = _load(engine, container_id, "spec.json")
-    problem = shape.spec_problem(found)
-    if problem:
+    if problem := shape.spec_problem(found):
         raise Damaged(container_id[:12], f"spec.json: {problem}")
     return found
 
@@ -545,8 +539,7 @@ def state(engine, record):
 
     ``status`` is created, initialized, running, paused, stopping, restarting (it waits for
     its next run), exited or lost; ``pid`` of its pid 1 while it runs; ``exit`` is the
-    monitor's exit record or None; ``started`` (RFC 3339);
-    ``alive`` says whether the monitor lives.
+    monitor's exit record or None; ``started`` (RFC 3339); ``alive``: whether the monitor lives.
     """
     container_id = record["id"]
     run_dir = run_directory(engine, container_id)
@@ -574,12 +567,14 @@ def state(engine, record):
     elif started or record.get("boot") and not os.path.exists(f"{run_dir}/alive"):
         # It ran and nobody recorded an end: killed with its monitor, and perhaps the session.
         found.update(status="lost", exit={"code": None, "reason": "lost"})
+    elif before := _ended(engine, container_id, BEFORE):
+        found.update(status="exited", exit=before, started=before.get("started"))
     return found
 
 
-def _ended(engine, container_id):
+def _ended(engine, container_id, name="exit"):
     """How the last run ended, by its monitor; None without an end."""
-    path = f"{directory(engine, container_id)}/exit"
+    path = f"{directory(engine, container_id)}/{name}"
     found = read_json(path)
     if found is None and not os.path.lexists(path) or found and "code" in found:
         return found

@@ -78,13 +78,17 @@ def take_lock(engine, record, new=False):
         if os.path.isdir(records.directory(engine, record["id"])):
             raise AlreadyRunning(record["name"])
         raise records.NoContainer(record["name"])
-    ended = f"{records.directory(engine, record['id'])}/exit"
-    for path in (f"{run_dir}/started", f"{run_dir}/paused", f"{run_dir}/cgroup",
-                 f"{run_dir}/layer", ended):
+    for name in ("started", "paused", "cgroup", "layer"):
         try:
-            os.unlink(path)
+            os.unlink(f"{run_dir}/{name}")
         except FileNotFoundError:
             pass
+    container = records.directory(engine, record["id"])
+    try:
+        # Kept aside: it is how the container ended if this start fails.
+        os.rename(f"{container}/exit", f"{container}/{records.BEFORE}")
+    except FileNotFoundError:
+        pass
     return alive
 
 

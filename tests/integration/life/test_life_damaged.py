@@ -106,3 +106,17 @@ def test_a_container_of_a_newer_rl_is_not_pruned(store):
     store.ok("system", "prune", "-af")
     assert os.path.exists(path)
     store.ok("rm", "--force", "web")
+
+
+def test_a_start_that_fails_forgets_no_end(store, workdir):
+    os.mkdir(f"{workdir}/bound")
+    store("run", "--name", "web", "--network", "none", "-v", f"{workdir}/bound:/d", IMAGE,
+          "sh", "-c", "exit 3")  # fmt: skip
+    os.rmdir(f"{workdir}/bound")
+    for _ in range(2):
+        store.fails("start", "web", says="No such file", hint=False)
+        row = store.ok("ps", "-a", "--format", "json").json()[0]
+        assert (row["State"], row["ExitCode"]) == ("exited", 3)
+        assert store.ok("wait", "web").text == "3"
+    os.mkdir(f"{workdir}/bound")
+    assert store("start", "--attach", "web").code == 3
