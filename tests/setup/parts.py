@@ -94,6 +94,9 @@ class Run:
         started = time.monotonic()
         self.say(f"== the machine with systemd, as {user}: started")
         words = self.as_user(user, ["sh", f"{self.state}/tree/tests/vm/run.sh", self.state])
+        if os.geteuid() == 0:
+            # Its clock goes on while its processors wait for the other lanes.
+            words = ["nice", "-n", "-5", *words]
         done = subprocess.run(words, cwd=f"{self.state}/tree", stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               check=False)  # fmt: skip
