@@ -168,7 +168,8 @@ def test_an_overlay_of_a_volume_is_a_volume(data):
 
 
 @pytest.mark.parametrize("text", [
-    "", ":/x", "name:/x:O,ro", "name:/x:O,nocopy", "name:/x:O,workdir=./work", "SRC:", "SRC:x", "SRC:/x:ro:rw", "SRC:/x:ro,rw", "SRC:/x:dev,nodev", "SRC:/x:O,ro",
+    "", ":/x", "name:/x:O,ro", "name:/x:O,nocopy", "name:/x:O,workdir=./work",
+    "SRC:", "SRC:x", "SRC:/x:ro:rw", "SRC:/x:ro,rw", "SRC:/x:dev,nodev", "SRC:/x:O,ro",
     "SRC:/x:O,U", "SRC:/x:O,upperdir=./work", "SRC:/x:upperdir=./work", "SRC:/x:copy", "SRC:/x:foo",
     "SRC:/x:", "SRC:/x:rslave,rprivate", "name:/x:rslave", "na me:/x", "-name:/x", "a/b:/x", "x",
     "SRC:/", "SRC:/x/..", "SRC:/x:bind,rbind", "SRC:/x:rw=1",
