@@ -18,7 +18,15 @@ def user_of(rl, container, *names, text=None):
     """A container that uses volumes, as its record tells."""
     path = f"{rl.root}/containers/{container}"
     os.makedirs(path)
-    record = {"id": container, "name": container[:6], "created": "", "volumes": list(names)}
+    record = {
+        "version": 1, "id": container, "name": container[:6], "created": "2026-01-31T00:00:00Z",
+        "layers": [], "command": [], "labels": {}, "tty": False, "stdin_open": False,
+        "remove": False, "stop_signal": 15, "stop_timeout": 10, "log": {"driver": "none"},
+        "volumes": list(names), "anonymous_volumes": [], "mounts": [], "ports": [],
+        "network": {"parsed": {"mode": "none"}}, "networks": [], "requires": [], "rung": "single",
+        "options": {"given": {}},
+    }  # fmt: skip
+    record.update(dict.fromkeys(("image", "image_name", "rootfs", "hostname", "restart")))
     with open(f"{path}/record.json", "w") as file:
         file.write(json.dumps(record) if text is None else text)
     return path
