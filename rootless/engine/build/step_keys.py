@@ -7,6 +7,7 @@ that it ends with the build, however that ends.
 
 import os
 import select
+from socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socket
 
 from rootless.errors import RlError
 from rootless.kernel import process
@@ -15,7 +16,8 @@ _WAITING = 'echo "$SSH_AGENT_PID $SSH_AUTH_SOCK"; read -r _; kill "$SSH_AGENT_PI
 # ssh-add says nothing where it would have to ask.
 _SILENT = "the key has a passphrase, and a build asks for none"
 _SAID = 4096
-_PATIENCE = 5000  # ms
+_PATIENCE = 20_000  # ms
+_WHICH = b"\0\0\0\1\x0b"  # "which keys have you?" (draft-miller-ssh-agent, 4.4)
 _HINT = "ssh-add KEY gives it to your own agent, which --ssh default passes on"
 
 
@@ -81,6 +83,21 @@ class KeyAgent:
         pid, _, path = line[:-1].partition(b" ")
         self.pid, self.socket = int(pid), os.fsdecode(path)
         self._end = process.pidfd(self.pid)
+        self._hear()
+
+    def _hear(self):
+        """Wait until the agent answers: before that, a signal would be its end at once, and
+        its socket would stay."""
+        with socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) as asking:
+            try:
+                asking.settimeout(_PATIENCE / 1000)
+                asking.connect(self.socket)
+                asking.sendall(_WHICH)
+                heard = asking.recv(1)
+            except OSError:
+                heard = b""
+        if not heard:
+            raise BadKey(text=self._text, said="ssh-agent doesn't answer")
 
     def _add(self, argv):
         # Nobody is asked for a passphrase in the middle of a build: a program that fails is.
