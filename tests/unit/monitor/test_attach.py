@@ -298,7 +298,9 @@ def test_a_signal_while_the_output_is_stuck(workdir):
 
 
 def test_job_control_without_a_terminal_is_the_callers(workdir):
-    process = subprocess.Popen(command(workdir, ["cat"]), stdin=subprocess.PIPE)
+    # The kernel stops nobody whose group has no parent left to let it go on; ours may be one.
+    process = subprocess.Popen(command(workdir, ["cat"]), stdin=subprocess.PIPE,
+                               preexec_fn=os.setpgrp)  # fmt: skip
     number_in(workdir, "monitor")
     process.send_signal(signal.SIGTSTP)
     os.waitpid(process.pid, os.WUNTRACED)
