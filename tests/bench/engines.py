@@ -30,6 +30,8 @@ class Engine:
         }
         if BUS in os.environ:  # each container then gets a scope of the user's systemd
             self.env[BUS] = os.environ[BUS]
+            # podman's runtime gets no such variable from it: it looks in the runtime directory.
+            os.symlink(os.environ[BUS].removeprefix("unix:path="), f"{home}/run/bus")
 
     def argv(self, *args):
         """The words of one call."""
