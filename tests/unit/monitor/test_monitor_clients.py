@@ -372,7 +372,7 @@ def test_no_descriptor_is_kept(workdir):
                 client.until(b"s")
                 client.send(b"D") if kind != b"nonsense" else None
                 client.close()
-        eventually(lambda: len(os.listdir(f"/proc/{box.pid}/fd")) == before)
+            eventually(lambda: len(os.listdir(f"/proc/{box.pid}/fd")) == before)
         box.founder.send(b"E")
         box.wait()
 
