@@ -33,6 +33,11 @@ device() {
     chmod 0666 "$1"
 }
 
+# A podman that root has run keeps users from it, where each one's skopeo looks for logins.
+readable() {
+    [ ! -d "$1" ] || chmod 0755 "$1"
+}
+
 # Debian's crun and podman refuse a host of cgroup v1 hierarchies with a v2 beside them
 # while a controller is left on the v2.  Mounting it as a v1 hierarchy takes it from there.
 leave_unified() {
@@ -91,6 +96,7 @@ find_python
 modprobe -q -a fuse tun overlay 2>/dev/null || true
 device /dev/fuse 10 229
 device /dev/net/tun 10 200
+readable /run/containers
 leave_unified
 users
 mkdir -p "$CACHE/vm"
