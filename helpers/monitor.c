@@ -195,9 +195,12 @@ static int end_helpers(int number)
         }
         if (m.writers >> i & 1) {
             if (number == SIGKILL)
-                SYS2(__NR_kill, m.helpers[i], SIGTERM);
+                SYS2(__NR_kill, m.helpers[i], SIGINT);
         } else if (number != 0) {
             SYS2(__NR_kill, m.helpers[i], m.unawaited >> i & 1 ? SIGKILL : number);
+            /* Those that serve the root don't hear SIGTERM, which systemd sends to all at once. */
+            if (number == SIGTERM)
+                SYS2(__NR_kill, m.helpers[i], SIGINT);
         }
         alive |= !(m.unawaited >> i & 1);
     }

@@ -171,7 +171,9 @@ def _serve(capped):
         _check(capped, lock)
         before = os.stat(at).st_dev
         argv = [capped["fuse2fs"], "-f", "-o", "rw,default_permissions", image, at]
-        pid = process.spawn(argv, {1: words, 2: words}, _ENVIRON, keep=(lock,))
+        # Without SIGTERM, as fuse-overlayfs above it: kernel.overlay.
+        pid = process.spawn(argv, {1: words, 2: words}, _ENVIRON, keep=(lock,),
+                            sigmask=(process.SIGTERM,))  # fmt: skip
         deadline = monotonic() + _PATIENCE
         while not _mounted(at, before):
             ended = os.waitpid(pid, os.WNOHANG)[0]

@@ -121,7 +121,10 @@ def _serve(argv, connection):
 
     words = os.memfd_create("said", os.MFD_CLOEXEC)
     try:
-        pid = process.spawn(argv, {2: words, 3: connection}, {"PATH": "/usr/bin:/bin"})
+        # systemd sends SIGTERM to all of a scope that it stops: the program that is to end in
+        # order needs its root until then. Who ends it sends SIGINT.
+        pid = process.spawn(argv, {2: words, 3: connection}, {"PATH": "/usr/bin:/bin"},
+                            sigmask=(process.SIGTERM,))  # fmt: skip
         waiting = poll()
         waiting.register(connection, POLLIN)
         deadline = monotonic() + _PATIENCE

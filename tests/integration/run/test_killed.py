@@ -1,5 +1,6 @@
 """Whatever is killed at whatever moment: the store stays usable and nothing stays behind."""
 
+import contextlib
 import os
 import random
 import signal
@@ -130,6 +131,27 @@ def test_a_killed_monitor_takes_all_along(rl, busybox, driver, options):
     rl.ok("rm", "-f", "-t", "0", "k")
     settle(before)
     usable(rl, busybox)
+
+
+@pytest.mark.parametrize("options", [(), ("--storage-opt", "size=20m")])
+def test_the_end_of_a_scope_leaves_the_root_until_the_program_has_ended(rl, busybox, options):
+    """systemd sends SIGTERM to everything in it: the monitor, who serves the root, pid 1."""
+    before = leaks.descendants()
+    rl.ok("--storage-driver", "fuse-overlayfs", "run", "--detach", "--name", "k", "--network",
+          "none", "--stop-timeout", "60", *options, busybox, "sh", "-c",
+          "trap 'sleep 1; cat /bin/busybox >/out; exit 3' TERM; echo on; "
+          "while :; do sleep 0.1; done")  # fmt: skip
+    deadline = time.monotonic() + 60
+    while rl.ok("logs", "k").text != "on":
+        assert time.monotonic() < deadline
+    for pid, _ in leaks.descendants() - before:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGTERM)
+    assert rl.ok("wait", "k").text == "3"
+    settle(before)
+    assert rl.ok("diff", "k").text == "A /out"
+    assert rl.ok("ps", "-a", "--format", "{{.Status}}").text.startswith("Exited (3)")
+    rl.ok("rm", "k")
 
 
 def test_a_killed_removal_is_finished_later(rl, busybox):
