@@ -291,8 +291,8 @@ def test_who_serves_the_layer_ends_by_itself(workdir):
 
 
 def test_a_layer_that_others_use_is_asked_to_end(workdir):
-    """With SIGTERM, after a while, and never more than that."""
-    code = ("import signal, sys, time; signal.signal(15, lambda *_: (time.sleep(0.3),"
+    """With SIGINT, after a while, and never more than that."""
+    code = ("import signal, sys, time; signal.signal(2, lambda *_: (time.sleep(0.3),"
             " open(sys.argv[1], 'w').close(), sys.exit())); print(flush=True); time.sleep(1000)")
     with Monitored(workdir, ["true"], writers=[_writer(code, f"{workdir}/whole")]) as box:
         assert box.wait() == 0
