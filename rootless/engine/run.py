@@ -47,9 +47,7 @@ def run(engine, request, progress=None):
         raise
     try:
         if request.detach:
-            outcome = detached(engine, record, begin)
-            _warn_of_session(engine, record)
-            return outcome
+            return detached(engine, record, begin, new=True)
         return foreground(engine, record, attached_streams(request), request, begin)
     except BaseException:
         _release(begin)
@@ -57,14 +55,28 @@ def run(engine, request, progress=None):
         raise
 
 
+def _logins_end(engine):
+    """Whether this user's containers may end with a login session, unknown to the user."""
+    if not os.path.exists("/run/systemd/seats"):
+        return False
+    from rootless.engine import session
+
+    return session.concerns(engine)
+
+
 def _warn_of_session(engine, record):
     """Say once to each user if the end of the session will end the container."""
-    if os.path.exists("/run/systemd/seats"):
-        from rootless.engine import cgroups, session
+    from rootless.engine import session
 
-        text = session.warning(engine, cgroups.of(engine, record))
-        if text:
-            sys.stderr.write(f"Warning: {text}\n")
+    try:
+        # As engine/cgroups.py has noted, which isn't worth loading for this.
+        with open(f"{records.run_directory(engine, record['id'])}/cgroup", "rb", 0) as file:
+            place = os.fsdecode(file.read())
+    except OSError:
+        place = None
+    text = session.warning(engine, place)
+    if text:
+        sys.stderr.write(f"Warning: {text}\n")
 
 
 def _release(begin):
@@ -144,15 +156,21 @@ def launch(engine, record, begin):
     return pid, socket
 
 
-def detached(engine, record, begin):
-    """Start in the background; returns ("detached", id) once the program runs."""
+def detached(engine, record, begin, new=False):
+    """Start in the background; returns ("detached", id) once the program runs.
+
+    ``new``: of ``rl run``, which may have something to say about logging out.
+    """
     pid, socket = launch(engine, record, begin)
     if not record["remove"]:
         records.make_durable(engine, record["id"])
+    warns = new and _logins_end(engine)
     packet = look_twice(socket.recv, 1 << 16) or b""
     socket.close()
     if packet[:1] != b"s":
         raise _refused(pid, packet)
+    if warns:
+        _warn_of_session(engine, record)
     return "detached", record["id"]
 
 

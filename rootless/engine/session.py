@@ -28,21 +28,26 @@ def lingers(uid, top=""):
     return os.path.exists(f"{top}{_LINGER}/{user_name(uid)}")
 
 
+def concerns(engine, top=""):
+    """Whether this user is to be told about logging out, if a container ends with it: not
+    twice, not without logind, not who lingers."""
+    if not os.path.exists(f"{top}{_SEATS}") or os.path.exists(f"{engine.config.root}/{_MARK}"):
+        return False
+    uid = os.geteuid()
+    return uid != 0 and not lingers(uid, top)
+
+
 def warning(engine, place=None, top=""):
     """One line to show with the first detached container of a user; None for nothing.
 
     ``place``: the container's cgroup, None where it has stayed in that of this process.
     ``top`` stands before the machine's paths, for tests.
     """
-    if not os.path.exists(f"{top}{_SEATS}"):
-        return None
-    mark = f"{engine.config.root}/{_MARK}"
-    if os.path.exists(mark):
-        return None
     uid = os.geteuid()
-    if uid == 0 or lingers(uid, top) or not dies(uid, place, top):
+    if not concerns(engine, top) or not dies(uid, place, top):
         return None
     try:
+        mark = f"{engine.config.root}/{_MARK}"
         os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError:
         pass  # said again next time: better than never
