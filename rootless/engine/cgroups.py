@@ -259,6 +259,26 @@ def of(engine, record):
     return path if path and os.path.isdir(path) else None
 
 
+def note_again(run_dir, container_id, pid):
+    """Note once more in a runtime directory which cgroup the container with this pid 1 has:
+    its directory (str); None without one.
+
+    The program may have divided its cgroup, as systemd does: what counts is all of it.
+    """
+    path = files.of_process(pid) or ""
+    above, own, rest = path.partition(f"/{place.PREFIX}{container_id}")
+    if not own:
+        return None
+    directory = f"{files.TOP}{above}{own}{rest.partition('/')[0]}/container"
+    _note(f"{run_dir}/{NAME}", directory)
+    return directory
+
+
+def is_frozen(directory):
+    """Whether the cgroup of a container is to be frozen."""
+    return files.read(f"{directory}/cgroup.freeze").strip() == "1"
+
+
 def enter(engine, record, pid, first):
     """Move a process of ``rl exec`` into the cgroup of the container whose pid 1 is ``first``,
     before any of its code runs.

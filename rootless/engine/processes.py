@@ -7,7 +7,7 @@ from rootless.engine.control import NotRunning
 from rootless.errors import RlError
 
 _STOP, _CONT = 19, 18
-_FROZEN = b"cgroup"  # in the mark of a paused container: how it was paused
+FROZEN = b"cgroup"  # in the mark of a paused container: how, if not by SIGSTOP
 _ROUNDS = 64
 
 
@@ -96,7 +96,7 @@ def pause(engine, record):
         raise NotRunning(record["name"]) from None  # removed meanwhile
     with open(noted, "wb", 0) as file:
         if _freeze(engine, record, True):
-            file.write(_FROZEN)
+            file.write(FROZEN)
             rounds = 0
         else:
             rounds = _ROUNDS
@@ -122,7 +122,7 @@ def unpause(engine, record):
     mark = _mark(engine, record)
     try:
         with open(mark, "rb", 0) as file:
-            frozen = file.read(16) == _FROZEN
+            frozen = file.read(16) == FROZEN
     except FileNotFoundError:
         raise NotPaused(record["name"]) from None
     _freeze(engine, record, False)

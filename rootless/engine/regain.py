@@ -12,7 +12,6 @@ from rootless.engine import moving, records
 from rootless.kernel import files, process
 
 _PATIENCE = 250  # looks, 20 ms apart, at a monitor that has been told
-_TOP = "/sys/fs/cgroup"  # where rootless/cgroup looks, too
 
 
 def regained(engine, container_id, lost):
@@ -43,7 +42,7 @@ def regained(engine, container_id, lost):
         os.makedirs(run_dir, 0o700, exist_ok=True)
         if run_dir != now:
             moving.link(here, run_dir)
-        _restore(run_dir, found)
+        _restore(run_dir, container_id, found)
         _tell(container_id, found["monitor"], run_dir)
         return run_dir
     finally:
@@ -76,34 +75,32 @@ def _monitor(container_id):
     return None
 
 
-def _restore(run_dir, found):
+def _restore(run_dir, container_id, found):
     """Write what others than the monitor had written there."""
-    path = (_read(f"/proc/{found['pid']}/cgroup").rpartition("0::")[2]).strip()
-    frozen = _read(f"/proc/{found['pid']}/stat").rpartition(")")[2].split()[:1] == ["T"]
-    # Its program may have divided its cgroup, as systemd does: what counts is all of it.
-    above, own, rest = path.partition(f"/rl-{os.path.basename(run_dir)}")
-    if own:
-        path = f"{above}{own}{rest.partition('/')[0]}/container"
-        with open(f"{run_dir}/cgroup", "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(_TOP + path)
-        frozen = _read(f"{_TOP}{path}/cgroup.freeze").strip() == "1"
-    if frozen:
-        os.close(os.open(f"{run_dir}/paused", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    monitor = found["monitor"]
+    from rootless.engine import cgroups, start
+    from rootless.engine.processes import FROZEN
+
+    monitor, first = found["monitor"], found["pid"]
+    cgroup = cgroups.note_again(run_dir, container_id, first)
+    frozen = cgroup is not None and cgroups.is_frozen(cgroup)
+    if frozen or _is_stopped(first):
+        with open(f"{run_dir}/paused", "wb", 0) as file:
+            file.write(FROZEN if frozen else b"")
     if "layer" in found:
-        with open(f"{run_dir}/layer", "w", encoding="ascii") as file:
-            file.write(f"{monitor} {found['layer']}")
+        here = os.open(run_dir, files.DIRECTORY)
+        start.note_layer(here, monitor, found["layer"])
+        os.close(here)
     if "ports" in found and not os.path.exists(f"{run_dir}/ports"):
         # The forwarder holds a lock on the file that was deleted.
         os.symlink(f"/proc/{monitor}/fd/{found['ports']}", f"{run_dir}/ports")
 
 
-def _read(path):
+def _is_stopped(pid):
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read()
+        with open(f"/proc/{pid}/stat", "rb", 0) as file:
+            return file.read(4096).rpartition(b")")[2].split()[0] == b"T"
     except OSError:
-        return ""
+        return False
 
 
 def _tell(container_id, monitor, run_dir):
@@ -114,7 +111,6 @@ def _tell(container_id, monitor, run_dir):
         os.unlink(f"{run_dir}/control")  # only the rest may have been deleted
     except FileNotFoundError:
         pass
-
     try:
         descriptor = process.pidfd(monitor)
     except ProcessLookupError:

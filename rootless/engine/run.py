@@ -74,7 +74,7 @@ def _warn_of_session(engine, record):
             place = os.fsdecode(file.read())
     except OSError:
         place = None
-    text = session.warning(engine, place)
+    text = session.told(engine, place)
     if text:
         sys.stderr.write(f"Warning: {text}\n")
 

@@ -43,8 +43,13 @@ def warning(engine, place=None, top=""):
     ``place``: the container's cgroup, None where it has stayed in that of this process.
     ``top`` stands before the machine's paths, for tests.
     """
+    return told(engine, place, top) if concerns(engine, top) else None
+
+
+def told(engine, place=None, top=""):
+    """``warning`` for a user whom it ``concerns``."""
     uid = os.geteuid()
-    if not concerns(engine, top) or not dies(uid, place, top):
+    if not dies(uid, place, top):
         return None
     try:
         mark = f"{engine.config.root}/{_MARK}"

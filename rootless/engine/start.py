@@ -184,7 +184,7 @@ class _Words:
             words.append(f"cgroup={opened}")
         if "layer" in descriptors:
             # Who reads the files of a running container finds them through the monitor.
-            _note_layer(run, descriptors["layer"])
+            note_layer(run, os.getpid(), descriptors["layer"])
             words.append(f"layer={descriptors['layer']}")
         if record.get("ports"):
             note = os.open("ports", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=run)
@@ -215,11 +215,12 @@ class _Words:
         return words
 
 
-def _note_layer(run, descriptor):
-    """Write where the monitor that this process becomes has the writable layer open."""
+def note_layer(run, monitor, descriptor):
+    """Write where a container's monitor (a pid) has the writable layer open; ``run`` is a
+    descriptor of its runtime directory."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
     note = os.open("layer", flags, 0o600, dir_fd=run)
-    os.write(note, f"{os.getpid()} {descriptor}".encode())
+    os.write(note, f"{monitor} {descriptor}".encode())
     os.close(note)
 
 
