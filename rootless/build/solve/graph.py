@@ -22,7 +22,7 @@ class Vertex:
     instead (SCRATCH for none), ``platform``: text of FROM --platform or None;
     ``instructions``: its own, the triggers of its base before them; ``triggers``: how many
     those are; ``needs``: the stages it reads, {number: (node, text)} with where it says so;
-    ``images``: the images it reads, in the same way; ``sources``: see ``_find_reads``.
+    ``sources``: see ``_find_reads``.
     """
 
     def __init__(self, stage):
@@ -35,7 +35,6 @@ class Vertex:
         self.instructions = list(stage.instructions)
         self.triggers = 0
         self.needs = {}
-        self.images = {}
         self.sources = {}
 
 
@@ -185,7 +184,6 @@ class Graph:
             return ("stage", found)
         if name.isdecimal() and len(name) < 4:
             raise NoStage(f"there is no stage {name}", at=node.place(text), hint=self._hint(name))
-        vertex.images.setdefault(name, (node, text))
         return ("image", name)
 
     def later(self, name):
